@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Brings the machine up, in order, for either role: UART and framebuffer console, ACPI, time, APIC, PCI, all CPUs.
+#pragma once
+#include "rt/boot_info.h"
+#include "rt/status.h"
+
+/// Called once on the boot CPU, first thing in the role's main. `role` is what the banner says ("host", "remote").
+/// Every problem is reported on the console; returns an error only when the role cannot go on.
+MUST_CHECK enum status machine_start(const struct boot_info *info, const char *role);
+/// Ends the machine: ACPI S5 where it is possible, else the emulators' ports, else halts. Waits for the console to drain.
+_Noreturn void machine_power_off(void);
+/// Resets the machine (ACPI reset register, 0xCF9, triple fault).
+_Noreturn void machine_reset(void);
