@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The network of one machine: NIC -> lwIP (ARP, DHCP, IPv4, UDP) -> links and discovery. One lock, one poll function.
+// Must not know guests or PCI.
+#pragma once
+#include "rt/nic.h"
+#include "rt/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct net_config {
+    char node[32];
+    bool dhcp;
+    uint8_t address[4], prefix, gateway[4];
+    uint32_t seed; // something that differs between starts (TSC): epochs, boot ids, DHCP transaction ids
+};
+
+/// Starts lwIP on the NIC. Does not wait for an address. Call once.
+MUST_CHECK enum status net_start(struct nic *nic, const struct net_config *config);
+/// True once there is an address (static: at once; DHCP: when leased).
+bool net_ready(void);
+/// This machine's address, network order; 0 before net_ready().
+uint32_t net_address(void);
+
+/// Everything in net/ is used with this lock held; callbacks run with it held, too. Not recursive.
+void net_lock(void);
+void net_unlock(void);
+/// Takes frames off the NIC, runs what they cause, and everything whose time has come. Lock held.
+/// Cheap when nothing waits. Returns the number of frames taken.
+unsigned net_poll(void);
+/// Nanoseconds until net_poll has something to do by itself (for an idle CPU).
+uint64_t net_next_ns(void);
