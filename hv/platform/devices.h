@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The small devices every guest has: 16550 UART at 0x3F8, RTC/CMOS, reset and power ports, POST and delay ports.
+// Must not know VMX. A device claims its ranges in the io_space it is given and talks to its guest through callbacks.
+#pragma once
+#include "hv/platform/io_space.h"
+#include "rt/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/// 16550A. Bytes the guest sends go to `output`; uart_input() feeds its receiver FIFO.
+struct guest_uart {
+    uint8_t ier, lcr, mcr, scr, dll, dlm, fcr, lsr_error;
+    uint8_t fifo[64];
+    uint8_t head, tail;
+    bool thre_pending;
+    void (*output)(void *ctx, char byte);
+    void (*irq)(void *ctx, bool level); // may be NULL until an interrupt controller is there
+    void *ctx;
+};
+MUST_CHECK enum status guest_uart_init(struct guest_uart *u, struct io_space *io, uint16_t port);
+/// ERR_BUSY: FIFO full.
+MUST_CHECK enum status guest_uart_input(struct guest_uart *u, uint8_t byte);
+
+/// MC146818 RTC + CMOS RAM (ports 0x70, 0x71): time from `unix_time`, memory size registers for old kernels.
+struct guest_rtc {
+    uint8_t index;
+    uint8_t ram[128];
+    uint64_t (*unix_time)(void *ctx); // seconds since 1970, UTC
+    void *ctx;
+};
+MUST_CHECK enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t memory_bytes);
+
+/// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off (port 0x604 value 0x2000: QEMU's
+/// PIIX4/Q35-style S5 with SLP_TYP 0; ports 0x8900 "Shutdown"; 0xF4 exit code). Also absorbs 0x80, 0xED.
+struct guest_power {
+    void (*reset)(void *ctx);
+    void (*power_off)(void *ctx, int code);
+    void *ctx;
+    uint8_t shutdown_matched;
+};
+MUST_CHECK enum status guest_power_init(struct guest_power *p, struct io_space *io);
