@@ -129,3 +129,10 @@ struct wire_attached {
     uint16_t credits; // posted requests that may be outstanding (unacknowledged by REC_CREDIT) for this function
     struct wire_function info;
 } __attribute__((packed));
+
+/// Body of REC_CREDIT: posted requests of this function that were executed or dropped since the last REC_CREDIT.
+struct wire_credit {
+    uint16_t count;
+    uint16_t reserved;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_credit) == 4, "wire format");

@@ -118,6 +118,8 @@ struct boot_info {
     uint32_t mem_count;
     struct boot_guest guests[BOOT_GUESTS_MAX];
     struct boot_mem mem[BOOT_MEM_MAX]; // sorted, not overlapping
+    struct boot_pci_address boot_device; // PCI function the loader was read through (disk controller, NIC, USB); valid when
+    uint32_t boot_device_set;            // this is set. A remote does not lend it unless told to.
 };
 
 /// Contents of ELF section .note.farbus (type 1, name "Farbus"): what the ELF expects.
