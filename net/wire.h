@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The bytes on the wire: frames of a link and the records in them. docs/protocol.md is the specification of what stands here.
-// Little-endian, packed, no implicit padding. A frame is what a carrier moves (one UDP datagram, or what follows EtherType on l2).
-// Record semantics are those of PCIe transaction-layer packets (PCIe Base 4.0, 2.2).
+// The bytes on the wire: frames of a link and the records in them. docs/protocol.md is the specification of
+// what stands here. Little-endian, packed, no implicit padding. A frame is what a carrier moves (one UDP
+// datagram, or what follows EtherType on l2). Record semantics are those of PCIe transaction-layer packets
+// (PCIe Base 4.0, 2.2).
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structures below are used in place");
+
 #define WIRE_VERSION   1u
-#define WIRE_UDP_PORT  51966u    // 0xCAFE: bus extension and announcements, both directions
-#define WIRE_ETHERTYPE 0x88B5u   // l2 carrier (IEEE local experimental)
+#define WIRE_UDP_PORT  51966u      // 0xCAFE: bus extension and announcements, both directions
+#define WIRE_ETHERTYPE 0x88B5u     // l2 carrier (IEEE local experimental)
 #define WIRE_MAGIC     0x53424146u // "FABS"
 
 enum wire_frame_type {
@@ -23,14 +28,84 @@ enum wire_frame_type {
 struct wire_frame {
     uint32_t magic;
     uint8_t version;
-    uint8_t type;    // enum wire_frame_type
-    uint16_t length; // of the whole frame, this header included, bytes
-    uint32_t epoch;  // session: chosen by the host at random for each HELLO, never 0 once open
+    uint8_t type;      // enum wire_frame_type
+    uint16_t length;   // of the whole frame, this header included, bytes
+    uint32_t epoch;    // session: chosen by the host at random for each HELLO, never 0 once open
     uint32_t sequence; // of this DATA frame (first of an epoch: 1); others: 0
     uint32_t ack;      // every DATA frame up to and including this was received
     uint32_t sack;     // bit i: frame ack + 2 + i was received too
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_frame) == 24, "wire format");
+
+#define WIRE_FRAME_MIN 512u  // every carrier moves at least this
+#define WIRE_FRAME_MAX 8972u // jumbo: 9000 less IPv4 and UDP headers
+#define WIRE_WINDOW    32u   // DATA frames that may be on their way: what `sack` can describe
+#define WIRE_NAME_MAX  32u   // node names, the terminating NUL included; the rest is NUL, too
+
+/// Body of HELLO. Header: epoch = the session proposed.
+struct wire_hello {
+    uint32_t boot_id; // of the host: random per start
+    uint32_t attempt; // counts up with every epoch of that start: an old HELLO that comes late is recognized
+    uint8_t version_min, version_max;
+    uint16_t frame_max;       // largest frame the host takes
+    uint32_t capabilities;    // WIRE_CAP_* offered
+    char node[WIRE_NAME_MAX]; // the host's name
+    char to[WIRE_NAME_MAX];   // the remote's name, as the host believes
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_hello) == 80, "wire format");
+
+enum wire_hello_status {
+    HELLO_OK,
+    HELLO_REFUSED,    // this host is not wanted; `why` says more
+    HELLO_FULL,       // no link left at the remote
+    HELLO_WRONG_NODE, // `to` is somebody else
+    HELLO_VERSION,    // no common version
+    HELLO_STATUS_COUNT
+};
+
+/// Body of HELLO_ACK. Header: the epoch of the HELLO answered.
+struct wire_hello_ack {
+    uint32_t boot_id;      // of the remote
+    uint8_t status;        // enum wire_hello_status
+    uint8_t version;       // chosen
+    uint16_t frame_max;    // agreed: the smaller of both
+    uint32_t capabilities; // agreed: what both have
+    uint32_t reserved;
+    char node[WIRE_NAME_MAX];
+    char why[64]; // refusals: a sentence, NUL-padded; else empty
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_hello_ack) == 112, "wire format");
+
+enum wire_bye_reason {
+    BYE_CLOSED,        // the sender has no more use for the link
+    BYE_UNKNOWN_EPOCH, // a frame came for a session that the sender does not have (it restarted, or gave up)
+    BYE_REPLACED,      // the host opened a newer session
+    BYE_TIMEOUT,       // the grace period of the sender ran out
+    BYE_REASON_COUNT
+};
+
+/// Body of BYE. Header: the epoch that is over.
+struct wire_bye {
+    uint8_t reason; // enum wire_bye_reason
+    uint8_t reserved[3];
+    char why[60]; // a sentence, NUL-padded
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_bye) == 64, "wire format");
+
+#define WIRE_CAPABILITIES 0u // none defined in version 1
+
+/// First part of the body of ANNOUNCE; `count` struct wire_function follow. Header: epoch and everything
+/// after it 0.
+struct wire_announce {
+    char node[WIRE_NAME_MAX];
+    uint32_t boot_id;
+    uint32_t generation;   // changes whenever the list changes: parts of different lists are never mixed
+    uint16_t total;        // functions in the whole list
+    uint8_t part, parts;   // this frame is number `part` (from 0) of `parts`
+    uint16_t first, count; // functions in this frame: total list [first, first + count)
+    uint32_t reserved;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_announce) == 52, "wire format");
 
 enum wire_record_type {
     // requests (host -> remote)
@@ -45,24 +120,24 @@ enum wire_record_type {
     REC_CPLD,       // with data
     // function control (host -> remote, answered by CPL/CPLD)
     REC_ATTACH = 0x20, // claim a function; CPLD carries struct wire_attached
-    REC_DETACH,
-    REC_RESET,         // function level reset
+    REC_DETACH,        // no body
+    REC_RESET,         // function level reset; no body
     // events (remote -> host, posted)
-    REC_INTX = 0x30,
-    REC_MSI,
-    REC_GONE,          // function went away
-    REC_ERROR,
-    REC_CREDIT,        // flow control (either way)
+    REC_INTX = 0x30, // struct wire_intx
+    REC_MSI,         // struct wire_msi
+    REC_GONE,        // function went away; no body
+    REC_ERROR,       // struct wire_error
+    REC_CREDIT,      // flow control, struct wire_credit; between the users of the link
     // 0x40..0x5f: DMA mirror (next issue)
 };
 
 /// Completion status (PCIe 2.2.9), plus ours from 0x10.
 enum wire_status {
-    CPL_SC = 0,  // successful completion
-    CPL_UR = 1,  // unsupported request
-    CPL_CRS = 2, // configuration request retry
-    CPL_CA = 4,  // completer abort
-    CPL_OWNED = 0x10,   // ATTACH: lent to somebody else; data: owner's node name
+    CPL_SC = 0,       // successful completion
+    CPL_UR = 1,       // unsupported request
+    CPL_CRS = 2,      // configuration request retry
+    CPL_CA = 4,       // completer abort
+    CPL_OWNED = 0x10, // ATTACH: lent to somebody else; a CPLD, data: owner's node name, 1..31 bytes, no NUL
     CPL_NOT_LENT = 0x11, // ATTACH: this remote does not lend it
 };
 
@@ -71,22 +146,24 @@ struct wire_record {
     uint8_t type;      // enum wire_record_type
     uint8_t status;    // completions: enum wire_status; else 0
     uint16_t length;   // of the whole record, this header included, bytes
-    uint16_t function; // handle given by ATTACH; ATTACH itself: 0
-    uint16_t tag;      // requests: chosen by the host, unique among its outstanding ones on this link; completions: of the request
+    uint16_t function; // handle given by ATTACH, 1..WIRE_HANDLE_MAX; ATTACH itself: 0
+    uint16_t tag;      // requests: chosen by the host, unique among its outstanding ones on this link;
+                       // completions: of the request
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_record) == 8, "wire format");
 
 #define WIRE_ACCESS_MAX 256u // bytes of one access
+#define WIRE_HANDLE_MAX 255u // handles are small so that both ends can index by them
 
-/// Body of CFG_RD/WR, IO_RD/WR, MRD/MWR; data of writes follows. Contiguous byte enables: `size` bytes from `offset`.
-/// The executor performs naturally aligned accesses of the largest width that fits (8 for memory, 4 for configuration and
-/// I/O), in address order, and nothing else.
+/// Body of CFG_RD/WR, IO_RD/WR, MRD/MWR; data of writes follows. Contiguous byte enables: `size` bytes from
+/// `offset`. The executor performs naturally aligned accesses of the largest width that fits (8 for memory, 4
+/// for configuration and I/O), in address order, and nothing else.
 struct wire_access {
-    uint8_t bar;      // 0..5; configuration: 0
+    uint8_t bar; // 0..5; configuration: 0
     uint8_t reserved;
-    uint16_t size;    // 1..WIRE_ACCESS_MAX; configuration and I/O: 1, 2, 4
+    uint16_t size; // 1..WIRE_ACCESS_MAX; configuration and I/O: 1, 2, 4
     uint32_t offset_high;
-    uint32_t offset;  // in the BAR, or in configuration space
+    uint32_t offset; // in the BAR, or in configuration space
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_access) == 12, "wire format");
 
@@ -96,10 +173,11 @@ struct wire_pci_address {
     uint8_t devfn;
 } __attribute__((packed));
 
-/// What is said of a lent function, in announcements and by ATTACH. Sizes only: no address of the remote's machine.
+/// What is said of a lent function, in announcements and by ATTACH. Sizes only: no address of the remote's
+/// machine.
 struct wire_bar {
-    uint64_t size;  // 0: absent (or upper half of the 64-bit BAR before it)
-    uint8_t kind;   // 0 none, 1 I/O, 2 32-bit memory, 3 64-bit memory; bit 7: prefetchable
+    uint64_t size; // 0: absent (or upper half of the 64-bit BAR before it)
+    uint8_t kind;  // 0 none, 1 I/O, 2 32-bit memory, 3 64-bit memory; bit 7: prefetchable
     uint8_t reserved[3];
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_bar) == 12, "wire format");
@@ -125,14 +203,89 @@ struct wire_attach {
 
 /// Data of the CPLD that answers ATTACH.
 struct wire_attached {
-    uint16_t handle;  // goes into wire_record.function from now on
-    uint16_t credits; // posted requests that may be outstanding (unacknowledged by REC_CREDIT) for this function
+    uint16_t handle; // goes into wire_record.function from now on
+    uint16_t
+        credits; // posted requests that may be outstanding (unacknowledged by REC_CREDIT) for this function
     struct wire_function info;
 } __attribute__((packed));
 
-/// Body of REC_CREDIT: posted requests of this function that were executed or dropped since the last REC_CREDIT.
+/// REC_INTX.
+struct wire_intx {
+    uint8_t pin;      // 1..4: INTA..INTD
+    uint8_t asserted; // 1: Assert_INTx, 0: Deassert_INTx
+    uint16_t reserved;
+} __attribute__((packed));
+
+/// REC_MSI: interrupt `vector` of the function (MSI-X table index, or MSI message number).
+struct wire_msi {
+    uint16_t vector;
+    uint16_t reserved;
+} __attribute__((packed));
+
+/// REC_ERROR (PCIe 2.2.8.3, error messages).
+struct wire_error {
+    uint8_t severity; // 0 correctable, 1 non-fatal, 2 fatal
+    uint8_t reserved[3];
+} __attribute__((packed));
+
+/// Body of REC_CREDIT: posted requests of this function that were executed or dropped since the last
+/// REC_CREDIT.
 struct wire_credit {
     uint16_t count;
     uint16_t reserved;
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_credit) == 4, "wire format");
+
+/// Why bytes are not what they claim to be. Each is counted where frames are received.
+enum wire_fault {
+    WIRE_FINE = 0,
+    WIRE_BAD_SIZE, // shorter than a header, or `length` is not the size received
+    WIRE_BAD_MAGIC,
+    WIRE_BAD_VERSION,
+    WIRE_BAD_TYPE,   // of the frame
+    WIRE_BAD_HEADER, // epoch, sequence or acknowledgement impossible for the type
+    WIRE_BAD_BODY,   // HELLO, HELLO_ACK, BYE, ANNOUNCE: length or field
+    WIRE_BAD_RECORD, // record: type unknown, or not for this direction
+    WIRE_BAD_LENGTH, // record: length cannot be, or runs over the frame
+    WIRE_BAD_FIELD,  // record: reserved bits, status, function, bar, size, offset
+    WIRE_FAULTS
+};
+/// Short name for counters ("record type"); never NULL.
+const char *wire_fault_name(enum wire_fault fault);
+
+enum wire_direction { WIRE_TO_REMOTE = 1, WIRE_TO_HOST = 2 };
+
+/// Header and, for frames that are not DATA, the body. `size` is what the carrier delivered, padding removed.
+enum wire_fault wire_check_frame(const void *bytes, size_t size);
+/// One record whose `length` lies within what is readable.
+enum wire_fault wire_check_record(const struct wire_record *rec, enum wire_direction direction);
+/// Everything behind the header of a DATA frame (at least one record).
+enum wire_fault wire_check_records(const void *bytes, size_t size, enum wire_direction direction);
+
+/// Announced or attached: reserved fields 0, BAR kinds and sizes possible.
+bool wire_function_valid(const struct wire_function *f);
+
+/// Walks records that wire_check_records found fine.
+struct wire_iter {
+    const uint8_t *at, *end;
+};
+static inline struct wire_iter wire_records(const void *frame, size_t size)
+{
+    const uint8_t *p = frame;
+    return (struct wire_iter){p + sizeof(struct wire_frame), p + size};
+}
+static inline const struct wire_record *wire_next(struct wire_iter *it)
+{
+    if (it->at >= it->end)
+        return NULL;
+    const struct wire_record *rec = (const struct wire_record *)it->at;
+    it->at += rec->length;
+    return rec;
+}
+
+/// A node name: 1..31 printable characters without blank and '/', NUL-padded to WIRE_NAME_MAX.
+bool wire_name_valid(const char name[WIRE_NAME_MAX]);
+/// Copies what fits and pads with NUL.
+void wire_text_set(char *to, size_t size, const char *text);
+/// NUL-padded printable text, the last byte NUL.
+bool wire_text_valid(const char *text, size_t size);
