@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The small devices every guest has: 16550 UART at 0x3F8, RTC/CMOS, reset and power ports, POST and delay ports.
-// Must not know VMX. A device claims its ranges in the io_space it is given and talks to its guest through callbacks.
+// The small devices every guest has: 16550 UART at 0x3F8, RTC/CMOS, reset and power ports, POST and delay
+// ports. Must not know VMX. A device claims its ranges in the io_space it is given and talks to its guest
+// through callbacks, which the caller sets before *_init(); *_init() sets everything else to its power-on
+// state. *_reset() does that again (guest reset).
 #pragma once
 #include "hv/platform/io_space.h"
 #include "rt/status.h"
@@ -17,7 +19,9 @@ struct guest_uart {
     void (*irq)(void *ctx, bool level); // may be NULL until an interrupt controller is there
     void *ctx;
 };
+/// port: multiple of 8.
 MUST_CHECK enum status guest_uart_init(struct guest_uart *u, struct io_space *io, uint16_t port);
+void guest_uart_reset(struct guest_uart *u);
 /// ERR_BUSY: FIFO full.
 MUST_CHECK enum status guest_uart_input(struct guest_uart *u, uint8_t byte);
 
@@ -28,14 +32,19 @@ struct guest_rtc {
     uint64_t (*unix_time)(void *ctx); // seconds since 1970, UTC
     void *ctx;
 };
+/// The guest's memory lies below 3 GiB and from 4 GiB on (hv/platform/pci_host.h). The clock cannot be set by
+/// the guest.
 MUST_CHECK enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t memory_bytes);
 
-/// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off (port 0x604 value 0x2000: QEMU's
-/// PIIX4/Q35-style S5 with SLP_TYP 0; ports 0x8900 "Shutdown"; 0xF4 exit code). Also absorbs 0x80, 0xED.
+/// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off (port 0x604 value
+/// 0x2000: QEMU's PIIX4/Q35-style S5 with SLP_TYP 0; ports 0x8900 "Shutdown"; 0xF4 exit code). Also absorbs
+/// 0x80, 0xED.
 struct guest_power {
     void (*reset)(void *ctx);
-    void (*power_off)(void *ctx, int code);
+    void (*power_off)(void *ctx, int code); // code: 0, or what was written to port 0xF4
     void *ctx;
     uint8_t shutdown_matched;
+    uint8_t reset_control; // 0xCF9 as last written
+    uint8_t port92;
 };
 MUST_CHECK enum status guest_power_init(struct guest_power *p, struct io_space *io);

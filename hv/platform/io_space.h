@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What answers a guest's port and MMIO accesses: ranges of platform devices and of remote functions. One per guest.
-// Must not know VMX. Port lookup is one table read; MMIO lookup a binary search.
-// An access that nobody owns reads all-ones, is ignored when written, and is counted.
+// What answers a guest's port and MMIO accesses: ranges of platform devices and of remote functions. One per
+// guest. Must not know VMX. Port lookup is one table read; MMIO lookup a binary search. An access that nobody
+// owns reads all-ones, is ignored when written, and is counted. Ranges change only by what the guest itself
+// does (it moves a BAR): whoever runs several vCPUs of one guest at once holds one lock of that guest around
+// every call here. Nothing that arrives from the network changes an io_space.
 #pragma once
 #include "rt/status.h"
 #include <stddef.h>
@@ -12,12 +14,16 @@ struct port_range {
     const char *name;
     uint16_t first;
     uint16_t count;
+    /// An access that starts inside may reach this many ports past the end: CONFIG_ADDRESS is four bytes wide
+    /// at 0xCF8 while the byte at 0xCF9 is another register. Normally 0.
+    uint16_t overhang;
     uint32_t (*read)(void *dev, uint16_t port, unsigned size);
     void (*write)(void *dev, uint16_t port, unsigned size, uint32_t value);
     void *dev;
 };
 
-/// Guest-physical [base, base + size). Access size = 1, 2, 4, 8 and never crosses the end; offset is from base.
+/// Guest-physical [base, base + size). Access size = 1, 2, 4, 8, any alignment, never crosses the end; offset
+/// is from base.
 struct mmio_range {
     const char *name;
     uint64_t base, size;
@@ -46,7 +52,7 @@ void io_space_remove_mmio(struct io_space *io, uint64_t base);
 
 uint32_t io_space_port_read(struct io_space *io, uint16_t port, unsigned size);
 void io_space_port_write(struct io_space *io, uint16_t port, unsigned size, uint32_t value);
-/// NULL: nobody.
+/// NULL: nobody. Valid until a range is added or removed.
 const struct mmio_range *io_space_find_mmio(const struct io_space *io, uint64_t gpa);
 /// Any size 1..8 bytes, any alignment; split at range ends.
 uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size);

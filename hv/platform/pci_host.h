@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guest's PCI: 0xCF8/0xCFC and ECAM in front of a table of functions. Absent functions are answered here, locally.
-// Must not know VMX or where a function really is.
+// The guest's PCI: 0xCF8/0xCFC and ECAM in front of a table of functions. Absent functions are answered here,
+// locally. Must not know VMX or where a function really is.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "rt/status.h"
@@ -8,10 +8,11 @@
 
 #define GUEST_ECAM_BASE 0xe0000000ull // 256 buses; reserved in the guest's memory map
 #define GUEST_ECAM_SIZE 0x10000000ull
-#define GUEST_MMIO_BASE 0xc0000000ull // 32-bit BARs may be placed here by the guest (or are, before it starts)
-#define GUEST_MMIO_END  0xe0000000ull
+#define GUEST_MMIO_BASE                                                                                      \
+    0xc0000000ull // 32-bit BARs may be placed here by the guest (or are, before it starts)
+#define GUEST_MMIO_END    0xe0000000ull
 #define GUEST_MMIO64_BASE 0x8000000000ull // and 64-bit ones here
-#define GUEST_IO_BASE   0xc000u
+#define GUEST_IO_BASE     0xc000u
 
 struct guest_pci_function {
     uint8_t bus, devfn;
