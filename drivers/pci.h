@@ -32,7 +32,13 @@ struct pci_device {
 
 #define PCI_DEVICES_MAX 128
 
-/// Scans all segments and buses (called by machine_start). BARs are sized with decoding off and restored.
+/// One entry of MCFG (PCI Firmware 3.2, 4.1.2), told before pci_scan. `base` is where bus 0 of the segment would be, as in
+/// the table, also when first_bus is not 0. Without any, segment 0 is reached through 0xCF8/0xCFC. ERR_NOMEM: more
+/// segments than we keep (8); ERR_INVAL: bus range or base makes no sense. The rest of the machine is usable either way.
+MUST_CHECK enum status pci_set_ecam(uint16_t segment, uint64_t base, uint8_t first_bus, uint8_t last_bus);
+
+/// Scans all segments and buses (called by machine_start). BARs are sized with decoding off and restored. A second call
+/// forgets the first one's devices.
 void pci_scan(void);
 uint32_t pci_device_count(void);
 struct pci_device *pci_device_at(uint32_t index);
@@ -40,8 +46,22 @@ struct pci_device *pci_device_at(uint32_t index);
 struct pci_device *pci_find(struct pci_address at);
 
 /// size = 1, 2, 4; offset naturally aligned, < 4096 (< 256 without MCFG). Reads of absent functions give all-ones.
+/// Callable on any CPU at any time after pci_scan. Buses that did not exist at the scan read as absent.
 uint32_t pci_config_read(struct pci_address at, uint16_t offset, unsigned size);
 void pci_config_write(struct pci_address at, uint16_t offset, unsigned size, uint32_t value);
 
-/// Turns I/O and memory decoding (and bus mastering if asked) on for a driver of ours.
+/// Wakes the function (D0) and turns I/O and memory decoding (and bus mastering if asked) on for a driver of ours.
 void pci_enable(struct pci_device *dev, bool bus_master);
+
+/// Offset of the first capability `id` (PCI_CAP_..., drivers/pci_regs.h) at the function, 0: none. Survives a broken list.
+uint8_t pci_find_capability(struct pci_address at, uint8_t id);
+
+/// Points MSI at one CPU: one message, fixed delivery, edge. MSI-X and INTx of the function are switched off.
+/// ERR_UNSUPPORTED: no MSI capability, or the CPU's APIC ID needs more than 8 bits.
+MUST_CHECK enum status pci_msi_enable(const struct pci_device *dev, uint32_t apic_id, uint8_t vector);
+void pci_msi_disable(const struct pci_device *dev);
+
+/// Size of the text "dddd:bb:dd.f" with its end.
+#define PCI_ADDRESS_TEXT 13
+/// Writes it; returns `text`.
+const char *pci_address_text(struct pci_address at, char text[PCI_ADDRESS_TEXT]);
