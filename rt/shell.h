@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A console's command line: a small line editor and a dispatcher over a table of commands. Both roles use it; each keeps its
-// commands in one table of its own. Must not know what any command does. Never blocks; one console per machine.
+// A console's command line: a small line editor and a dispatcher over a table of commands. Both roles use it;
+// each keeps its commands in one table of its own. Must not know what any command does. Never blocks; one
+// console per machine.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,9 +16,12 @@ struct shell_command {
     void (*run)(int argc, char *argv[]);
 };
 
-/// Sets the table (kept by reference). `help` is built in. `prompt` is printed before each line that is read ("remote> ").
+/// Sets the table (kept by reference). `help` is built in. `prompt` is printed before each line that is read
+/// ("remote> ").
 void shell_start(const char *prompt, const struct shell_command *commands, size_t count);
-/// Takes what waits on the console (console_read) and runs the commands of completed lines. True when something was typed.
+/// Takes what waits on the console (console_read) and runs the commands of completed lines. True when
+/// something was typed.
 bool shell_poll(void);
-/// One typed byte, for a console whose bytes are shared with somebody else (a guest): what shell_poll does with each.
+/// One typed byte, for a console whose bytes are shared with somebody else (a guest): what shell_poll does
+/// with each.
 void shell_feed(char byte);
