@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The remote's console (remote-fw/console.h).
+#include "remote-fw/console.h"
+#include "drivers/machine.h"
+#include "net/discovery.h"
+#include "net/stack.h"
+#include "remote-fw/reset.h"
+#include "remote-fw/server.h"
+#include "rt/log.h"
+#include "rt/shell.h"
+#include "rt/time.h"
+#include <stdio.h>
+#include <string.h>
+
+#define IP_FORMAT "%u.%u.%u.%u"
+#define IP_ARGS(ip)                                                                                          \
+    (unsigned)((ip)&0xff), (unsigned)((ip) >> 8 & 0xff), (unsigned)((ip) >> 16 & 0xff), (unsigned)((ip) >> 24)
+
+static const struct nic *nic;
+static const char *node_name;
+
+typedef unsigned long long ull; // what %llu takes
+
+/// "BAR0 16 KiB mem64 prefetchable"
+static int bar_text(char *to, size_t size, unsigned i, const struct wire_bar *bar)
+{
+    static const char *const kinds[] = {"", "I/O", "mem32", "mem64"};
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    unsigned unit = 0;
+    uint64_t n = bar->size;
+    while (n >= 1024 && unit < 4) {
+        n /= 1024;
+        unit++;
+    }
+    return snprintf(to, size, ", BAR%u %llu %s %s%s", i, (ull)n, units[unit], kinds[bar->kind & 3],
+                    bar->kind & 0x80 ? " prefetchable" : "");
+}
+
+void console_print_lent(const struct function *f)
+{
+    char bars[192] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        if (!f->info.bars[i].kind || used >= sizeof bars)
+            continue;
+        int n = bar_text(bars + used, sizeof bars - used, i, &f->info.bars[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    log_info("lend", "lent " PCI_FORMAT " [%02x%02x]: %04x:%04x rev %02x%s, reset: %s", PCI_ARGS(f->info.at),
+             f->info.class_code, f->info.subclass, f->info.vendor, f->info.device, f->info.revision, bars,
+             reset_method_name(f->reset.method));
+}
+
+void console_print_kept(const struct pci_device *dev, const char *why)
+{
+    log_info("lend", "kept " PCI_FORMAT " [%02x%02x]: %04x:%04x rev %02x: %s", PCI_ARGS(dev->at),
+             dev->class_code, dev->subclass, dev->vendor, dev->device, dev->revision, why);
+}
+
+static const char *state_text(const struct function *f)
+{
+    switch (f->state) {
+    case FUNCTION_RESETTING:
+        return "resetting";
+    case FUNCTION_LENT:
+        return "attached";
+    case FUNCTION_FREE:
+        break;
+    }
+    return f->clean ? "free" : "free, last reset failed";
+}
+
+static void run_status(int argc, char *argv[])
+{
+    const struct functions *t = server_functions();
+    uint32_t ip = net_address();
+    (void)argc;
+    (void)argv;
+    log_info("status", "node \"%s\", %s, " IP_FORMAT ", link of the NIC %s, up %llu s, %u functions lent",
+             node_name, nic->name, IP_ARGS(ip),
+             nic->ops->link_up((struct nic *)(uintptr_t)nic) ? "up" : "down", (ull)(time_ns() / 1000000000u),
+             t->count);
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct function *f = &t->all[i];
+        const uint64_t *e = f->counters.executed;
+        uint64_t refused = 0;
+        for (unsigned r = 0; r < REFUSAL_COUNT; r++)
+            refused += f->counters.refused[r];
+        log_info("status",
+                 PCI_FORMAT " %04x:%04x %s%s%s handle %u: CfgRd %llu CfgWr %llu IORd %llu IOWr %llu MRd %llu "
+                            "MWr %llu refused %llu resets "
+                            "%llu failed %llu",
+                 PCI_ARGS(f->info.at), f->info.vendor, f->info.device, state_text(f), f->owner ? " by " : "",
+                 server_owner(f), f->handle, (ull)e[REC_CFG_RD], (ull)e[REC_CFG_WR], (ull)e[REC_IO_RD],
+                 (ull)e[REC_IO_WR], (ull)e[REC_MRD], (ull)e[REC_MWR], (ull)refused, (ull)f->reset.count,
+                 (ull)f->reset.failed);
+    }
+}
+
+static const char *link_state_text(enum link_state s)
+{
+    static const char *const names[] = {[LINK_CLOSED] = "closed",
+                                        [LINK_CONNECTING] = "connecting",
+                                        [LINK_UP] = "up",
+                                        [LINK_FROZEN] = "frozen"};
+    return names[s];
+}
+
+static void run_links(int argc, char *argv[])
+{
+    unsigned n = 0;
+    (void)argc;
+    (void)argv;
+    for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
+        const struct server_host *h = server_host_at(i);
+        if (!h)
+            continue;
+        struct link_stats s = link_stats(h->link);
+        n++;
+        log_info("links",
+                 "host \"%s\" " IP_FORMAT " %s: frames sent %llu received %llu, bytes sent %llu received "
+                                          "%llu, records sent %llu received %llu",
+                 h->node, IP_ARGS(h->peer), link_state_text(link_state(h->link)), (ull)s.frames_sent,
+                 (ull)s.frames_received, (ull)s.bytes_sent, (ull)s.bytes_received, (ull)s.records_sent,
+                 (ull)s.records_received);
+        log_info("links",
+                 "host \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
+                 "acks %llu stalls %llu "
+                 "RTT %llu us RTO %llu us, completions waiting %u (most %llu), attached %llu refused %llu",
+                 h->node, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
+                 (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
+                 (ull)(s.rto_ns / 1000), h->pending_count, (ull)h->pending_peak, (ull)h->attaches,
+                 (ull)h->refused);
+    }
+    if (!n)
+        log_info("links", "no host is connected");
+}
+
+static void run_counters(int argc, char *argv[])
+{
+    static const char *const requests[] = {
+        [REC_CFG_RD] = "CfgRd", [REC_CFG_WR] = "CfgWr", [REC_IO_RD] = "IORd",
+        [REC_IO_WR] = "IOWr",   [REC_MRD] = "MRd",      [REC_MWR] = "MWr"};
+    const struct executor_counters *c = &server_functions()->counters;
+    struct discovery_stats d = discovery_stats();
+    (void)argc;
+    (void)argv;
+    for (unsigned i = REC_CFG_RD; i <= REC_MWR; i++)
+        log_info("counters", "executed %s: %llu", requests[i], (ull)c->executed[i]);
+    log_info("counters", "bytes read: %llu, written: %llu", (ull)c->bytes_read, (ull)c->bytes_written);
+    for (unsigned i = 0; i < REFUSAL_COUNT; i++)
+        log_info("counters", "refused, %s: %llu", refusal_name(i), (ull)c->refused[i]);
+    log_info("counters", "announcements sent: %llu", (ull)d.sent);
+    log_info(
+        "counters",
+        "NIC: frames sent %llu received %llu, bytes sent %llu received %llu, errors %llu, ring full %llu",
+        (ull)nic->stats.tx_frames, (ull)nic->stats.rx_frames, (ull)nic->stats.tx_bytes,
+        (ull)nic->stats.rx_bytes, (ull)nic->stats.rx_errors, (ull)nic->stats.tx_busy);
+}
+
+static void run_log(int argc, char *argv[])
+{
+    static const struct {
+        const char *name;
+        enum log_level level;
+    } levels[] = {{"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+    for (unsigned i = 0; argc == 2 && i < sizeof levels / sizeof levels[0]; i++) {
+        if (!strcmp(argv[1], levels[i].name)) {
+            log_set_level(levels[i].level);
+            return;
+        }
+    }
+    log_error("shell", "usage: log error|warn|info|debug");
+}
+
+static void run_reset(int argc, char *argv[])
+{
+    (void)argc;
+    (void)argv;
+    server_stop("remote is restarted from its console");
+    machine_reset();
+}
+
+static void run_power_off(int argc, char *argv[])
+{
+    (void)argc;
+    (void)argv;
+    server_stop("remote is powered off from its console");
+    machine_power_off();
+}
+
+static const struct shell_command commands[] = {
+    {"status", "functions: state, owner, what was executed", run_status},
+    {"links", "hosts: frames, round-trip time, retransmissions", run_links},
+    {"counters", "requests executed and refused, frames", run_counters},
+    {"log", "error|warn|info|debug  what is printed", run_log},
+    {"reset", "ends all links and restarts this machine", run_reset},
+    {"poweroff", "ends all links and switches this machine off", run_power_off},
+};
+
+void console_start(const struct nic *of, const char *node)
+{
+    nic = of;
+    node_name = node;
+    shell_start("remote> ", commands, sizeof commands / sizeof commands[0]);
+}

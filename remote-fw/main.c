@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// remote-fw.elf: the remote firmware. Brings the machine up, decides what is lent, and serves it until it is
+// switched off. Only this file joins drivers, network and lending.
+#include "drivers/machine.h"
+#include "drivers/nics.h"
+#include "net/stack.h"
+#include "remote-fw/console.h"
+#include "remote-fw/device.h"
+#include "remote-fw/lending.h"
+#include "remote-fw/server.h"
+#include "rt/log.h"
+#include "rt/role.h"
+#include "rt/shell.h"
+#include "rt/x86.h"
+#include <string.h>
+
+static struct functions functions;
+
+/// Says the last word and leaves it to be read.
+static _Noreturn void stop(const char *why)
+{
+    log_error("remote", "%s; this machine lends nothing and waits to be switched off", why);
+    for (;;)
+        wait_interrupt();
+}
+
+/// A number that differs between starts: boot ids and sessions must.
+static uint32_t seed(const struct boot_info *info)
+{
+    uint64_t x = rdtsc() ^ info->entry_tsc << 32 ^ info->exit_tsc << 7;
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
+    uint32_t s = (uint32_t)(x ^ x >> 33);
+    return s ? s : 1;
+}
+
+static struct nic *start_network(const struct boot_info *info, uint32_t start_seed, struct pci_device **dev)
+{
+    const struct boot_node *node = &info->node;
+    struct pci_address at = {node->nic.segment, node->nic.bus, node->nic.devfn};
+    struct net_config config = {.dhcp = node->dhcp, .prefix = node->prefix, .seed = start_seed};
+    struct nic *nic;
+
+    memcpy(config.node, node->name, sizeof config.node);
+    memcpy(config.address, node->address, sizeof config.address);
+    memcpy(config.gateway, node->gateway, sizeof config.gateway);
+    enum status s = nics_start(node->nic_set ? &at : NULL, &nic, dev);
+    if (s != OK) {
+        log_error("remote", "no NIC: %s", status_name(s));
+        stop("a remote needs a network");
+    }
+    s = net_start(nic, &config);
+    if (s != OK) {
+        log_error("remote", "network: %s", status_name(s));
+        stop("a remote needs a network");
+    }
+    return nic;
+}
+
+static void choose_functions(const struct boot_info *info, const struct pci_device *nic)
+{
+    struct lending_context context = {
+        .node = &info->node,
+        .boot_device = info->boot_device_set ? &info->boot_device : NULL,
+        .nic = &nic->at,
+    };
+    for (uint32_t i = 0; i < pci_device_count(); i++) {
+        struct pci_device *dev = pci_device_at(i);
+        struct lending_decision d = lending_decide(dev, &context);
+        if (!d.lend) {
+            console_print_kept(dev, d.reason);
+            continue;
+        }
+        struct function *f = functions_add(&functions);
+        if (!f || device_open(f, dev) != OK) {
+            console_print_kept(dev, "more functions than a remote announces");
+            continue;
+        }
+        function_prepare(f);
+        console_print_lent(f);
+    }
+    for (uint32_t i = 0; i < info->node.lend_count && i < BOOT_DEVICES_MAX; i++) {
+        const struct boot_pci_address *a = &info->node.lend[i];
+        if (!pci_find((struct pci_address){a->segment, a->bus, a->devfn}))
+            log_error("remote", "lend = " PCI_FORMAT ": there is no such function in this machine",
+                      PCI_ARGS(*a));
+    }
+    if (functions.count == 0)
+        log_warn("remote", "nothing in this machine can be lent");
+}
+
+_Noreturn void role_main(const struct boot_info *info)
+{
+    if (machine_start(info, "remote") != OK)
+        stop("this machine could not be brought up");
+
+    struct pci_device *nic_device;
+    uint32_t start_seed = seed(info), unicast_to;
+    struct nic *nic = start_network(info, start_seed, &nic_device);
+    choose_functions(info, nic_device);
+    memcpy(&unicast_to, info->node.peer, sizeof unicast_to);
+
+    net_lock();
+    server_start(&functions, info->node.name, start_seed, unicast_to);
+    net_unlock();
+    log_info("remote", "node \"%s\" lends %u function%s", info->node.name, functions.count,
+             functions.count == 1 ? "" : "s");
+    console_start(nic, info->node.name);
+
+    // One CPU serves: a completion takes a round trip away from a guest, so it polls and does not sleep.
+    for (;;) {
+        net_lock();
+        unsigned frames = net_poll();
+        bool busy = server_poll();
+        shell_poll();
+        net_unlock();
+        if (!frames && !busy)
+            cpu_pause();
+    }
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The remote's side of links (remote-fw/server.h).
+#include "remote-fw/server.h"
+#include "remote-fw/reset.h"
+#include "rt/log.h"
+#include "rt/time.h"
+#include <string.h>
+
+#define IP_FORMAT   "%u.%u.%u.%u"
+#define IP_ARGS(ip) (ip) & 0xffu, (ip) >> 8 & 0xffu, (ip) >> 16 & 0xffu, (ip) >> 24
+
+static struct {
+    struct functions *functions;
+    struct server_host hosts[SERVER_HOSTS_MAX];
+    struct announcement announcement;
+    struct wire_function announced[DISCOVERY_FUNCTIONS_MAX];
+    uint32_t unicast_to;
+    bool changed; // what is announced
+    bool busy;    // something was sent or done since the last poll
+} server;
+
+struct functions *server_functions(void)
+{
+    return server.functions;
+}
+
+const struct server_host *server_host_at(unsigned index)
+{
+    return index < SERVER_HOSTS_MAX && server.hosts[index].link ? &server.hosts[index] : NULL;
+}
+
+const char *server_owner(const struct function *f)
+{
+    return f->owner ? ((const struct server_host *)f->owner)->node : "";
+}
+
+static struct server_host *owner_of(const struct function *f)
+{
+    return (struct server_host *)(uintptr_t)f->owner;
+}
+
+// --- completions ---
+
+/// False: the link is full, keep it.
+static bool try_send(struct server_host *host, const struct wire_record *rec, const void *data, size_t size)
+{
+    enum status s = link_send(host->link, rec, NULL, 0, data, size);
+    server.busy = true;
+    if (s == ERR_BUSY)
+        return false;
+    if (s != OK) // the link goes down; so do the host's claims, and nobody waits any more
+        log_debug("lend", "host \"%s\": completion not sent: %s", host->node, status_name(s));
+    return true;
+}
+
+static void complete(struct server_host *host, uint16_t handle, uint16_t tag, enum wire_status status,
+                     const void *data, size_t size)
+{
+    struct wire_record rec = {
+        .type = size ? REC_CPLD : REC_CPL, .status = (uint8_t)status, .function = handle, .tag = tag};
+    if (host->close_why)
+        return;
+    if (host->pending_count == 0 && try_send(host, &rec, data, size))
+        return;
+    if (host->pending_count == SERVER_PENDING_MAX) {
+        host->close_why = "more requests outstanding than this remote keeps completions for";
+        return;
+    }
+    unsigned slot = (host->pending_first + host->pending_count++) % SERVER_PENDING_MAX;
+    host->pending[slot].rec = rec;
+    host->pending[slot].size = (uint16_t)size;
+    if (size)
+        memcpy(host->pending[slot].data, data, size);
+    if (host->pending_count > host->pending_peak)
+        host->pending_peak = host->pending_count;
+}
+
+static void send_pending(struct server_host *host)
+{
+    while (host->pending_count) {
+        unsigned slot = host->pending_first;
+        if (!try_send(host, &host->pending[slot].rec, host->pending[slot].data, host->pending[slot].size))
+            return;
+        host->pending_first = (slot + 1) % SERVER_PENDING_MAX;
+        host->pending_count--;
+    }
+}
+
+/// Gives credits back in batches. When the link is full they wait for the next poll.
+static void return_credits(struct server_host *host, struct function *f)
+{
+    if (f->credits_used < FUNCTION_CREDITS_BATCH)
+        return;
+    struct wire_credit credit = {.count = (uint16_t)(f->credits_used < 0xffff ? f->credits_used : 0xffff)};
+    struct wire_record rec = {.type = REC_CREDIT, .function = f->handle};
+    server.busy = true;
+    if (link_send(host->link, &rec, &credit, sizeof credit, NULL, 0) == OK)
+        f->credits_used -= credit.count;
+}
+
+// --- claims ---
+
+static void complete_attach(struct server_host *host, struct function *f, uint16_t tag)
+{
+    struct wire_attached a = {.handle = f->handle, .credits = FUNCTION_CREDITS, .info = f->info};
+    host->attaches++;
+    log_info("lend", PCI_FORMAT " attached by host \"%s\" (" IP_FORMAT ") as handle %u", PCI_ARGS(f->info.at),
+             host->node, IP_ARGS(host->peer), f->handle);
+    complete(host, f->handle, tag, CPL_SC, &a, sizeof a);
+}
+
+static void release(struct function *f, const char *why)
+{
+    log_info("lend", PCI_FORMAT " released by host \"%s\": %s", PCI_ARGS(f->info.at), server_owner(f), why);
+    functions_release(server.functions, f);
+    server.changed = true;
+    if (f->state != FUNCTION_RESETTING)
+        reset_begin(f, time_ns());
+}
+
+static void attach(struct server_host *host, const struct wire_record *rec, const void *body, size_t size)
+{
+    struct wire_attach wanted;
+    if (size != sizeof wanted) {
+        server.functions->counters.refused[REFUSED_LENGTH]++;
+        complete(host, 0, rec->tag, CPL_UR, NULL, 0);
+        return;
+    }
+    memcpy(&wanted, body, sizeof wanted);
+    struct function *f = functions_at(server.functions, wanted.at);
+    if (!f) {
+        host->refused++;
+        log_warn("lend", PCI_FORMAT " asked for by host \"%s\": not lent here", PCI_ARGS(wanted.at),
+                 host->node);
+        complete(host, 0, rec->tag, CPL_NOT_LENT, NULL, 0);
+        return;
+    }
+    if (functions_claim(server.functions, f, host) != OK) {
+        host->refused++;
+        log_warn("lend", PCI_FORMAT " asked for by host \"%s\": lent to \"%s\"", PCI_ARGS(f->info.at),
+                 host->node, server_owner(f));
+        complete(host, 0, rec->tag, CPL_OWNED, server_owner(f), strlen(server_owner(f)));
+        return;
+    }
+    server.changed = true;
+    if (f->state == FUNCTION_FREE && f->clean) { // reset when it was released: nobody could touch it since
+        f->clean = false;
+        f->state = FUNCTION_LENT;
+        reset_enable(f);
+        complete_attach(host, f, rec->tag);
+        return;
+    }
+    f->pending_type = REC_ATTACH;
+    f->pending_tag = rec->tag;
+    if (f->state != FUNCTION_RESETTING)
+        reset_begin(f, time_ns());
+}
+
+static void control(struct server_host *host, const struct wire_record *rec)
+{
+    struct function *f = functions_of(server.functions, host, rec->function);
+    if (!f) {
+        server.functions->counters.refused[REFUSED_HANDLE]++;
+        complete(host, rec->function, rec->tag, CPL_UR, NULL, 0);
+        return;
+    }
+    if (rec->type == REC_RESET) {
+        if (f->state == FUNCTION_RESETTING) {
+            complete(host, rec->function, rec->tag, CPL_CRS, NULL, 0);
+            return;
+        }
+        f->pending_type = REC_RESET;
+        f->pending_tag = rec->tag;
+        reset_begin(f, time_ns());
+        return;
+    }
+    if (f->pending_type)
+        complete(host, rec->function, f->pending_tag, CPL_CA, NULL, 0);
+    release(f, "detached");
+    complete(host, rec->function, rec->tag, CPL_SC, NULL, 0);
+}
+
+static void release_all(struct server_host *host, const char *why)
+{
+    for (unsigned i = 0; i < server.functions->count; i++)
+        if (server.functions->all[i].owner == host)
+            release(&server.functions->all[i], why);
+}
+
+// --- resets ---
+
+static void reset_ended(struct function *f, enum status s)
+{
+    struct server_host *host = owner_of(f);
+    uint8_t type = f->pending_type;
+    f->pending_type = 0;
+    server.busy = true;
+    if (s == OK) {
+        f->clean = !host;
+        f->state = host ? FUNCTION_LENT : FUNCTION_FREE;
+        if (type == REC_ATTACH)
+            complete_attach(host, f, f->pending_tag);
+        else if (type == REC_RESET)
+            complete(host, f->handle, f->pending_tag, CPL_SC, NULL, 0);
+        return;
+    }
+    log_error("lend",
+              PCI_FORMAT " did not come back from its reset (%s): power-cycle this machine if it stays away",
+              PCI_ARGS(f->info.at), reset_method_name(f->reset.method));
+    f->clean = false;
+    f->state = FUNCTION_FREE;
+    if (!host)
+        return;
+    complete(host, f->handle, f->pending_tag, CPL_CA, NULL, 0);
+    if (type == REC_RESET) {
+        struct wire_record gone = {.type = REC_GONE, .function = f->handle};
+        if (link_send(host->link, &gone, NULL, 0, NULL, 0) != OK)
+            log_debug("lend", PCI_FORMAT ": host \"%s\" not told that it is gone: its accesses will say so",
+                      PCI_ARGS(f->info.at), host->node);
+    }
+    functions_release(server.functions, f);
+    server.changed = true;
+}
+
+static void poll_resets(uint64_t now)
+{
+    for (unsigned i = 0; i < server.functions->count; i++) {
+        struct function *f = &server.functions->all[i];
+        if (f->state != FUNCTION_RESETTING)
+            continue;
+        enum status s = reset_poll(f, now, f->owner != NULL);
+        if (s != ERR_BUSY)
+            reset_ended(f, s);
+    }
+}
+
+// --- link events ---
+
+static enum status accept_host(void *arg, const char *node, uint32_t peer, void **ctx, const char **why)
+{
+    (void)arg;
+    for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
+        struct server_host *host = &server.hosts[i];
+        if (host->node[0])
+            continue;
+        memset(host, 0, sizeof *host);
+        strncpy(host->node, node, sizeof host->node - 1);
+        host->peer = peer;
+        *ctx = host;
+        return OK;
+    }
+    *why = "this remote serves as many hosts as it can";
+    return ERR_NOMEM;
+}
+
+static void on_up(void *ctx, struct link *link)
+{
+    struct server_host *host = ctx;
+    release_all(host, "new session");
+    host->link = link;
+    host->pending_count = 0;
+    host->close_why = NULL;
+    log_info("lend", "host \"%s\" (" IP_FORMAT "): link up", host->node, IP_ARGS(host->peer));
+}
+
+static void on_record(void *ctx, struct link *link, const struct wire_record *rec, const void *body,
+                      size_t size)
+{
+    struct server_host *host = ctx;
+    struct completion out;
+    (void)link;
+    server.busy = true;
+    switch (rec->type) {
+    case REC_ATTACH:
+        attach(host, rec, body, size);
+        return;
+    case REC_DETACH:
+    case REC_RESET:
+        control(host, rec);
+        return;
+    default:
+        break;
+    }
+    struct function *f = executor_run(server.functions, host, rec, body, size, &out);
+    if (out.wanted)
+        complete(host, rec->function, rec->tag, out.status, out.data, out.size);
+    if (f)
+        return_credits(host, f);
+}
+
+static void on_frozen(void *ctx, struct link *link)
+{
+    (void)link;
+    log_warn("lend", "host \"%s\" does not answer; its functions are kept for the grace period",
+             ((struct server_host *)ctx)->node);
+}
+
+static void on_resumed(void *ctx, struct link *link)
+{
+    (void)link;
+    log_info("lend", "host \"%s\" answers again", ((struct server_host *)ctx)->node);
+}
+
+static void forget(struct server_host *host, const char *why)
+{
+    release_all(host, why);
+    log_info("lend", "host \"%s\" (" IP_FORMAT "): link down: %s", host->node, IP_ARGS(host->peer), why);
+    host->link = NULL;
+    host->node[0] = 0;
+    host->pending_count = 0;
+}
+
+static void on_down(void *ctx, struct link *link, const char *why)
+{
+    (void)link;
+    if (((struct server_host *)ctx)->node[0])
+        forget(ctx, why);
+}
+
+static const struct link_events events = {
+    .up = on_up,
+    .record = on_record,
+    .frozen = on_frozen,
+    .resumed = on_resumed,
+    .down = on_down,
+};
+
+// --- announcements ---
+
+static void announce(void)
+{
+    for (unsigned i = 0; i < server.functions->count; i++)
+        server.announced[i] = server.functions->all[i].info;
+    server.announcement.function_count = (uint16_t)server.functions->count;
+    server.announcement.functions = server.announced;
+    server.changed = false;
+    discovery_announce(&server.announcement, server.unicast_to);
+}
+
+void server_start(struct functions *functions, const char *node, uint32_t boot_id, uint32_t unicast_to)
+{
+    memset(&server, 0, sizeof server);
+    server.functions = functions;
+    server.unicast_to = unicast_to;
+    server.announcement.boot_id = boot_id;
+    strncpy(server.announcement.node, node, sizeof server.announcement.node - 1);
+    for (unsigned i = 0; i < functions->count; i++)
+        reset_begin(&functions->all[i], time_ns()); // the firmware may have left its DMA running
+    link_listen(&events, accept_host, NULL);
+    announce();
+}
+
+bool server_poll(void)
+{
+    poll_resets(time_ns());
+    for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
+        struct server_host *host = &server.hosts[i];
+        if (host->link && host->pending_count)
+            send_pending(host);
+    }
+    for (unsigned i = 0; i < server.functions->count; i++) {
+        struct function *f = &server.functions->all[i];
+        if (f->owner && f->credits_used >= FUNCTION_CREDITS_BATCH)
+            return_credits(owner_of(f), f);
+    }
+    for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
+        struct server_host *host = &server.hosts[i];
+        if (!host->link)
+            continue;
+        if (host->close_why) {
+            struct link *link = host->link;
+            log_error("lend", "host \"%s\" is dropped: %s", host->node, host->close_why);
+            const char *why = host->close_why;
+            forget(host, why);
+            link_close(link, why);
+        } else if (server.busy) {
+            link_flush(host->link);
+        }
+    }
+    if (server.changed)
+        announce();
+    bool busy = server.busy;
+    server.busy = false;
+    return busy;
+}
+
+void server_stop(const char *why)
+{
+    for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
+        struct link *link = server.hosts[i].link;
+        if (!link)
+            continue;
+        forget(&server.hosts[i], why);
+        link_close(link, why);
+    }
+}
