@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Instruction forms of 64-bit code, seen through the window: linear and physical addresses differ, operands may be RIP-relative.
+// RSI and RDI point 16 bytes into what may be touched (32 bytes); RAX, RDX, R8, R15: values, RBX = 3, RCX = 5, RBP = -97,
+// R9 = RDI, R13 = RDI; CF = 1. Only for targets that begin on a page.
+#include "tests/guests/lib/long_mode.h"
+#include "tests/guests/probe/forms.h"
+
+#define FORM(kind, flags, ...)                                                                                         \
+        .pushsection .rodata.forms, "a"; 8: .asciz #__VA_ARGS__; .popsection;                                          \
+        .pushsection .forms64, "a"; .long 8b, 9f, flags, kind; .popsection;                                            \
+9:      __VA_ARGS__; ret
+
+        .set    window, WINDOW_BASE
+        .text
+        .code64
+FORM(FORM_READ, FLAGS_MOVE, movq (%rdi), %rax)
+FORM(FORM_READ, FLAGS_MOVE, movq 3(%rdi), %r8)
+FORM(FORM_READ, FLAGS_MOVE, movl (%rdi), %r15d)
+FORM(FORM_READ, FLAGS_MOVE, movl 4(%r9), %eax)
+FORM(FORM_READ, FLAGS_MOVE, movl (%r13), %eax)
+FORM(FORM_READ, FLAGS_MOVE, movw 2(%rdi), %r8w)
+FORM(FORM_READ, FLAGS_MOVE, movb 1(%rdi), %sil)
+FORM(FORM_READ, FLAGS_MOVE, movb 1(%rdi), %r15b)
+FORM(FORM_READ, FLAGS_MOVE, movb 1(%rdi), %ah)
+FORM(FORM_READ, FLAGS_MOVE, movl -16(%rdi, %rcx, 4), %edx)
+FORM(FORM_READ, FLAGS_MOVE, movl (%edi), %edx)
+FORM(FORM_READ, FLAGS_MOVE, movq (%r13, %rbx), %r8)
+FORM(FORM_READ, FLAGS_MOVE, movl window+16(%rip), %eax)
+FORM(FORM_READ, FLAGS_MOVE, movq window+8(%rip), %rdx)
+FORM(FORM_READ, FLAGS_MOVE, movzbl window+9(%rip), %ecx)
+FORM(FORM_READ, FLAGS_ALL, cmpl $0x12345678, window+16(%rip))
+FORM(FORM_READ, FLAGS_LOGIC, testb $0x10, window+16(%rip))
+FORM(FORM_READ, FLAGS_MOVE, movl window+16, %eax)
+FORM(FORM_READ, FLAGS_MOVE, movabsq window+8, %rax)
+FORM(FORM_READ, FLAGS_MOVE, movabsb window+16, %al)
+FORM(FORM_READ, FLAGS_MOVE, movzbq (%rdi), %rax)
+FORM(FORM_READ, FLAGS_MOVE, movzwq (%rdi), %r8)
+FORM(FORM_READ, FLAGS_MOVE, movsbq 3(%rdi), %rax)
+FORM(FORM_READ, FLAGS_MOVE, movswq 6(%rdi), %rdx)
+FORM(FORM_READ, FLAGS_MOVE, movslq 4(%rdi), %r15)
+FORM(FORM_READ, FLAGS_ALL, cmpq %rdx, (%rdi))
+FORM(FORM_READ, FLAGS_ALL, cmpq $-7, (%rdi))
+FORM(FORM_READ, FLAGS_ALL, addq (%rdi), %rax)
+FORM(FORM_READ, FLAGS_ALL, sbbq (%rdi), %r8)
+FORM(FORM_READ, FLAGS_LOGIC, xorq (%rdi), %r15)
+FORM(FORM_READ, FLAGS_ALL, addl (%rdi), %eax)
+FORM(FORM_READ, FLAGS_BIT, btq %rbp, (%rdi))
+FORM(FORM_READ, FLAGS_BIT, btq $63, (%rdi))
+FORM(FORM_READ, FLAGS_MOVE, pushq (%rdi); popq %rdx)
+FORM(FORM_READ, FLAGS_MOVE, lodsq)
+FORM(FORM_READ, FLAGS_MOVE, rep lodsb)
+FORM(FORM_READ, FLAGS_ALL, scasq)
+FORM(FORM_READ, FLAGS_ALL, repne scasb)
+FORM(FORM_WRITE, FLAGS_MOVE, movq %rax, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movq %r15, 5(%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movl %r8d, (%r9))
+FORM(FORM_WRITE, FLAGS_MOVE, movb %dil, (%rdi); movb $0, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movb %ah, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movw $0x1234, window+18(%rip))
+FORM(FORM_WRITE, FLAGS_MOVE, movl %eax, window+12(%rip))
+FORM(FORM_WRITE, FLAGS_MOVE, movq $-2, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movl $0x80000001, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, movabsq %rax, window+8)
+FORM(FORM_WRITE, FLAGS_MOVE, movntiq %rdx, (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, addq %rdx, (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, adcq $-1, window+16(%rip))
+FORM(FORM_WRITE, FLAGS_ALL, subq %r8, (%rdi))
+FORM(FORM_WRITE, FLAGS_LOGIC, orq $0x40, (%rdi))
+FORM(FORM_WRITE, FLAGS_LOGIC, andq %r15, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, notq (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, negq (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, incq (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, lock decq (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, xchgq %r8, (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, movq (%rdi), %rax; cmpxchgq %rdx, (%rdi))
+FORM(FORM_WRITE, FLAGS_ALL, cmpxchgq %rdx, (%rdi))
+FORM(FORM_WRITE, FLAGS_BIT, btsq %rbp, (%rdi))
+FORM(FORM_WRITE, FLAGS_BIT, btcq $40, (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, pushq %rdx; popq (%rdi))
+FORM(FORM_WRITE, FLAGS_MOVE, stosq)
+FORM(FORM_WRITE, FLAGS_MOVE, rep stosb)
+FORM(FORM_WRITE, FLAGS_MOVE, movl $2, %ecx; rep stosq)
+FORM(FORM_WRITE, FLAGS_MOVE, std; rep stosw)
+FORM(FORM_WRITE, FLAGS_MOVE, leaq -8(%rsi), %rsi; movsq)
+FORM(FORM_TO, FLAGS_MOVE, movl $2, %ecx; rep movsq)
+FORM(FORM_TO, FLAGS_MOVE, rep movsb)
+FORM(FORM_FROM, FLAGS_MOVE, movsq)
+FORM(FORM_FROM, FLAGS_MOVE, rep movsw)
+FORM(FORM_FROM, FLAGS_MOVE, std; rep movsb)
+FORM(FORM_FROM, FLAGS_ALL, repe cmpsb)
+        .code32
+        .section .note.GNU-stack, "", @progbits
