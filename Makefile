@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Farbus: `make help` lists what can be made. Everything made lands under build/; sources are found by wildcard.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+endif
+
+CC      := gcc
+CLANG   := clang
+PYTHON  := /usr/bin/python3
+MACHINE ?= auto
+
+deps_dir := build/deps
+LIBC     := $(deps_dir)/newlib/lib/libc.a
+LIBC_EFI := $(deps_dir)/newlib/lib/libc-efi.a
+LWIP     := $(deps_dir)/src/lwip/src
+ZYDIS    := $(deps_dir)/src/zydis
+ZYCORE   := $(deps_dir)/src/zycore
+INIH     := $(deps_dir)/src/inih
+FONT     := $(deps_dir)/font/console.psf
+
+# tree FOLDER...: every C and assembler file under the folders
+tree = $(sort $(foreach d,$(1),$(shell [ ! -d $(d) ] || find $(d) -name '*.c' -o -name '*.S')))
+shared_src := $(call tree,rt drivers net)
+hv_src     := $(call tree,hv)
+remote_src := $(call tree,remote-fw)
+boot_src   := $(call tree,boot)
+asl_src    := $(sort $(shell [ ! -d hv ] || find hv -name '*.asl'))
+
+lwip_src  := $(wildcard $(LWIP)/core/*.c $(LWIP)/core/ipv4/*.c) $(wildcard $(LWIP)/netif/ethernet.c)
+zydis_src := $(addprefix $(ZYDIS)/src/,Decoder.c DecoderData.c MetaInfo.c Mnemonic.c Register.c Segment.c SharedData.c String.c Utils.c Zydis.c)
+zydis_src := $(wildcard $(zydis_src))
+inih_src  := $(wildcard $(INIH)/ini.c)
+
+zydis_def := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER \
+             -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC -DZYDIS_DISABLE_SEGMENT
+inih_def  := -DINI_ALLOW_MULTILINE=0 -DINI_STOP_ON_FIRST_ERROR=1 -DINI_CALL_HANDLER_ON_NEW_SECTION=1 -DINI_HANDLER_LINENO=1 \
+             -DINI_USE_STACK=1 -DINI_MAX_LINE=512 -DINI_ALLOW_BOM=1
+third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH)
+
+warn     := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
+gcc_inc  := $(shell $(CC) -print-file-name=include)
+bare     := -ffreestanding -nostdinc -isystem $(gcc_inc) -isystem $(deps_dir)/newlib/include -mno-red-zone -mgeneral-regs-only \
+            -fno-omit-frame-pointer -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -ffunction-sections \
+            -fdata-sections -ffile-prefix-map=$(CURDIR)/= -MMD -MP
+target   := -std=c17 -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. $(third_inc) $(zydis_def)
+efi      := -std=c17 -O2 -g $(bare) -fpic -fshort-wchar -fvisibility=hidden -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -I. \
+            -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -isystem $(INIH) $(inih_def)
+host     := -std=c17 -O1 -g -D_DEFAULT_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP -I. \
+            $(third_inc) $(zydis_def) $(inih_def)
+
+# object KIND SOURCE...: where the object of a source goes; third-party files keep their place under obj/KIND/build/deps
+object = $(patsubst %,build/obj/$(1)/%.o,$(2))
+
+shared_obj := $(call object,target,$(shared_src)) $(if $(wildcard net/lwip/lwipopts.h),$(call object,target,$(lwip_src))) build/obj/target/font.o
+hv_obj     := $(call object,target,$(hv_src) $(zydis_src)) $(patsubst %.asl,build/obj/target/%.aml.o,$(asl_src))
+remote_obj := $(call object,target,$(remote_src))
+boot_obj   := $(call object,efi,$(boot_src) $(inih_src))
+
+guests     := $(filter-out common,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/guests/*/*.[cS]))))))
+guest_elfs := $(patsubst %,build/guests/%.elf,$(guests))
+unit_src   := $(sort $(wildcard tests/unit/test_*.c))
+unit_bin   := $(patsubst tests/unit/%.c,build/unit/%,$(unit_src))
+fuzz_src   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+fuzz_bin   := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
+
+# A room that is still empty does not stop the others.
+elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build/remote-fw.elf))
+efis := $(if $(boot_src),build/BOOTX64.EFI)
+
+.PHONY: all help deps usb demo qemu-test test bench lint format clean unit fuzz guests elfs efi
+all: $(elfs) $(efis) $(guest_elfs) build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
+elfs: $(elfs) ## only hv.elf and remote-fw.elf
+efi: $(efis) ## only the UEFI loader
+guests: $(guest_elfs) ## only the test guests
+
+help: ## this list
+	@echo 'make TARGET [V=1] [-jN]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+deps: ## install and fetch all that is needed (Debian 12, root); checks the emulators
+	$(Q)tools/deps.sh
+
+$(LIBC) $(LIBC_EFI) $(FONT):
+	@echo "$@ is missing: run 'make deps' first" >&2; false
+
+# ---- bare-metal objects ----------------------------------------------------------------------------------------------
+build/obj/target/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(target) -w -c $< -o $@
+
+build/obj/target/%.c.o: %.c Makefile | $(LIBC)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(target) $(warn) -c $< -o $@
+
+build/obj/target/%.S.o: %.S Makefile | $(LIBC)
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(target) -D__ASSEMBLER__ -c $< -o $@
+
+# The console's font, as _binary_console_psf_start.._end in read-only data.
+build/obj/target/font.o: $(FONT) Makefile
+	$(call say,FONT,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)cd $(<D) && objcopy -I binary -O elf64-x86-64 -B i386:x86-64 --add-section .note.GNU-stack=/dev/null \
+		--rename-section .data=.rodata.font,alloc,load,readonly,data,contents $(<F) $(CURDIR)/$@
+
+# hv/platform/NAME.asl becomes _binary_NAME_aml_start.._end.
+build/obj/target/%.aml.o: %.asl Makefile
+	$(call say,IASL,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)iasl -vs -p $(@D)/$(*F) $< >$(@D)/$(*F).iasl.log 2>&1 || { cat $(@D)/$(*F).iasl.log; false; }
+	$(Q)cd $(@D) && objcopy -I binary -O elf64-x86-64 -B i386:x86-64 --add-section .note.GNU-stack=/dev/null \
+		--rename-section .data=.rodata.aml,alloc,load,readonly,data,contents $(*F).aml $(CURDIR)/$@
+
+link = $(Q)$(CC) -nostdlib -static -no-pie -Wl,-T,linker.ld -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
+	-Wl,--build-id=sha1 -Wl,--no-warn-rwx-segments -Wl,-Map,$@.map -o $@
+
+build/hv.elf: $(shared_obj) $(hv_obj) $(LIBC) linker.ld
+	$(call say,LD,$@)
+	$(link) $(shared_obj) $(hv_obj) $(LIBC)
+
+build/remote-fw.elf: $(shared_obj) $(remote_obj) $(LIBC) linker.ld
+	$(call say,LD,$@)
+	$(link) $(shared_obj) $(remote_obj) $(LIBC)
+
+# ---- the UEFI loader ---------------------------------------------------------------------------------------------------
+build/obj/efi/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC_EFI)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(efi) -w -c $< -o $@
+
+build/obj/efi/%.c.o: %.c Makefile | $(LIBC_EFI)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(efi) $(warn) -c $< -o $@
+
+build/obj/efi/%.S.o: %.S Makefile | $(LIBC_EFI)
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(efi) -c $< -o $@
+
+efi_link = $(Q)ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined --gc-sections -z noexecstack -e _start \
+	-T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o
+efi_pack = $(Q)objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela -j '.rel.*' -j '.rela.*' -j .reloc \
+	--target=efi-app-x86_64 --subsystem=10
+
+build/BOOTX64.EFI: $(boot_obj) $(LIBC_EFI)
+	$(call say,LD,$@)
+	$(efi_link) $(boot_obj) -L/usr/lib -lefi -lgnuefi $(LIBC_EFI) -o build/BOOTX64.so
+	$(efi_pack) build/BOOTX64.so $@
+
+# ---- what the firmware boots from -----------------------------------------------------------------------------------------
+build/esp-host/.made: $(efis) $(filter build/hv.elf,$(elfs)) $(filter build/guests/probe.elf,$(guest_elfs)) tools/ini/host.ini Makefile
+	$(call say,ESP,$(@D))
+	$(Q)rm -rf $(@D) && mkdir -p $(@D)/EFI/BOOT
+	$(Q)$(if $(efis),cp $(efis) $(@D)/EFI/BOOT/)
+	$(Q)cp tools/ini/host.ini $(@D)/farbus.ini
+	$(Q)for f in $(filter build/hv.elf build/guests/probe.elf,$^); do objcopy --strip-debug $$f $(@D)/$$(basename $$f); done
+	$(Q)touch $@
+
+build/esp-remote/.made: $(efis) $(filter build/remote-fw.elf,$(elfs)) tools/ini/remote.ini Makefile
+	$(call say,ESP,$(@D))
+	$(Q)rm -rf $(@D) && mkdir -p $(@D)/EFI/BOOT
+	$(Q)$(if $(efis),cp $(efis) $(@D)/EFI/BOOT/)
+	$(Q)cp tools/ini/remote.ini $(@D)/farbus.ini
+	$(Q)for f in $(filter build/remote-fw.elf,$^); do objcopy --strip-debug $$f $(@D)/$$(basename $$f); done
+	$(Q)touch $@
+
+build/farbus-%.img: build/esp-%/.made tools/mkimage.py
+	$(call say,IMAGE,$@)
+	$(Q)$(PYTHON) tools/mkimage.py --fat 32 build/esp-$* $@
+
+usb: build/farbus-host.img build/farbus-remote.img ## disk images of both machines, for `dd` onto USB sticks
+
+# ---- test guests: one folder, one Multiboot ELF32 ----------------------------------------------------------------------------
+guest_flags := -std=c17 -O2 -g -m32 -march=i686 -ffreestanding -nostdinc -isystem $(gcc_inc) -fno-pic -fno-stack-protector -fcf-protection=none \
+               -fno-asynchronous-unwind-tables -mgeneral-regs-only -MMD -MP -I. -Itests/guests $(warn)
+guest_common := $(sort $(wildcard tests/guests/common/*.[cS]))
+
+build/obj/guest/%.c.o: %.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(guest_flags) -c $< -o $@
+
+build/obj/guest/%.S.o: %.S Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(guest_flags) -c $< -o $@
+
+define guest_rule
+guest_obj_$(1) := $$(call object,guest,$$(sort $$(wildcard tests/guests/$(1)/*.[cS])) $$(guest_common))
+build/guests/$(1).elf: $$(guest_obj_$(1)) tests/guests/guest.ld
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)ld -m elf_i386 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld -o $$@ $$(guest_obj_$(1))
+endef
+$(foreach g,$(guests),$(eval $(call guest_rule,$(g))))
+
+# ---- unit tests and fuzzers: compiled for this machine; each names what it links in its LINK: line ----------------------------
+links = $(shell sed -n 's,^// LINK:,,p' $(1))
+expand_links = $(patsubst @%,,$(1)) $(if $(filter @lwip,$(1)),$(lwip_src)) $(if $(filter @zydis,$(1)),$(zydis_src)) $(if $(filter @inih,$(1)),$(inih_src))
+host_src := $(sort $(wildcard tests/unit/host/*.c))
+
+build/obj/host/build/deps/%.c.o: build/deps/%.c Makefile
+	$(call say,CC,$< (host))
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(host) -w -c $< -o $@
+build/obj/host/%.c.o: %.c Makefile
+	$(call say,CC,$< (host))
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(host) $(warn) -c $< -o $@
+build/obj/fuzz/build/deps/%.c.o: build/deps/%.c Makefile
+	$(call say,CLANG,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(host) -fsanitize=fuzzer-no-link -w -c $< -o $@
+build/obj/fuzz/%.c.o: %.c Makefile
+	$(call say,CLANG,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(host) -fsanitize=fuzzer-no-link $(warn) -c $< -o $@
+
+define unit_rule
+unit_obj_$(1) := $$(call object,host,$$(sort tests/unit/$(1).c $$(host_src) $$(call expand_links,$$(call links,tests/unit/$(1).c))))
+build/unit/$(1): $$(unit_obj_$(1))
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) -fsanitize=address,undefined -o $$@ $$^ -lcmocka
+endef
+define fuzz_rule
+fuzz_obj_$(1) := $$(call object,fuzz,$$(sort tests/fuzz/$(1).c $$(host_src) $$(call expand_links,$$(call links,tests/fuzz/$(1).c))))
+build/fuzz/$(1): $$(fuzz_obj_$(1))
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CLANG) -fsanitize=fuzzer,address,undefined -o $$@ $$^
+endef
+$(foreach t,$(unit_src),$(eval $(call unit_rule,$(basename $(notdir $(t))))))
+$(foreach t,$(fuzz_src),$(eval $(call fuzz_rule,$(basename $(notdir $(t))))))
+
+unit: $(unit_bin) ## unit tests on this machine, with sanitizers (TEST=name: one)
+	$(Q)$(PYTHON) tools/run-tests.py unit
+fuzz: $(fuzz_bin) ## each fuzzer for a bounded number of runs with a fixed seed (TEST=name: one)
+	$(Q)$(PYTHON) tools/run-tests.py fuzz
+
+qemu-test: all ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
+	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py system
+
+test: deps ## deps, unit, fuzz and system tests; ends with `N passed, N failed`
+	$(Q)+$(MAKE) --no-print-directory all unit-binaries fuzz-binaries
+	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py unit fuzz system
+
+.PHONY: unit-binaries fuzz-binaries
+unit-binaries: $(unit_bin)
+fuzz-binaries: $(fuzz_bin)
+
+demo: all ## the main job: a guest on one machine uses devices in another, both consoles shown
+	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/lab tools/labs/demo.toml
+bench: all ## instruction and frame counts, beside their goals and the peers' figures
+	$(Q)$(PYTHON) tools/bench.py
+lint: ## format, licence lines, arrows between rooms, syntax of scripts; seconds
+	$(Q)$(PYTHON) tools/lint.py
+format: ## let clang-format rewrite the tree's C files
+	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+clean: ## remove what was made, keep build/deps
+	$(Q)find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
+
+-include $(shell [ ! -d build/obj ] || find build/obj -name '*.d')

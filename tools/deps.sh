@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Everything Farbus is built and tested with, on a fresh Debian 12 machine, as root: `make deps`.
+#
+# Debian packages are installed; sources that are built for our own target (newlib, lwIP, Zydis, inih) and the emulator that
+# Debian 12 is too old for (Bochs 3.1) go to build/deps and nowhere else. Each step leaves a stamp with the hash of its recipe, so a
+# second run takes well under a second and a changed recipe is done again. No archive address stands here: the machine's own
+# apt configuration names it, and apt checks what it downloads against the signed index; sources are checked against their .dsc again.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$root/build/deps"
+deps=$(cd "$root/build/deps" && pwd -P)
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+unset PYTHONHOME PYTHONPATH
+mkdir -p "$deps"/{stamps,dl,src,bin,log}
+exec 8>"$deps/stamps/lock"
+flock 8
+
+say() { echo "deps: $*"; }
+die() {
+    echo "deps: $*" >&2
+    exit 1
+}
+
+# The file apt could not fetch, or its last word: one sentence out of a log.
+apt_reason() {
+    local file
+    file=$(sed -n 's/^E: Failed to fetch [^ ]*\/\([^ /]*\)  *\(.*\)$/\1 cannot be downloaded (\2)/p' "$1" | sed 's/ *\[IP[^]]*\]//' | head -1)
+    [ -n "$file" ] || file=$(grep -E '^(E|W): ' "$1" | tail -1 | sed 's/^[EW]: //')
+    echo "${file:-see $1}"
+}
+
+# step NAME FILE...: true when the step must be done: its stamp is missing or its recipe (those files) has changed.
+recipe() { cat "$@" | sha256sum | cut -d' ' -f1; }
+todo() {
+    local name=$1
+    shift
+    [ "$(cat "$deps/stamps/$name" 2>/dev/null)" != "$(recipe "$@")" ]
+}
+finished() {
+    local name=$1
+    shift
+    recipe "$@" >"$deps/stamps/$name"
+}
+
+# ---- 1. Debian packages -----------------------------------------------------------------------------------------------
+packages=(build-essential dpkg-dev xz-utils gnu-efi acpica-tools libcmocka-dev clang clang-format libclang-rt-14-dev python3
+    python3-pytest qemu-system-x86 ovmf vde2 mtools dosfstools tshark)
+
+step_packages() {
+    local missing=() p log=$deps/log/apt.log
+    for p in "${packages[@]}"; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || die "these Debian packages are missing, and only root can install them: ${missing[*]}"
+    say "installing ${missing[*]}"
+    apt-get update -qq >"$log" 2>&1 || true
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >>"$log" 2>&1 </dev/null ||
+        die "Debian packages cannot be installed: $(apt_reason "$log")"
+}
+
+# ---- 2. a private apt, to fetch what this release does not have ---------------------------------------------------------
+private_apt() {
+    local p=$deps/apt uri suite
+    [ -z "${private_ready:-}" ] || return 0
+    mkdir -p "$p"/{lists/partial,cache/archives/partial,etc}
+    : >"$p/status"
+    uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -- -security | head -1)
+    [ -n "$uri" ] || die "apt on this machine has no package archive configured (apt-get indextargets is empty)"
+    local by=
+    [ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] || by='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
+    {
+        for suite in bookworm trixie unstable; do echo "deb-src $by$uri $suite main"; done
+        echo "deb $by$uri unstable main"
+    } >"$p/etc/sources.list"
+    cat >"$p/apt.conf" <<EOF
+Dir::State "$p";
+Dir::State::lists "$p/lists";
+Dir::State::status "$p/status";
+Dir::Cache "$p/cache";
+Dir::Cache::archives "$p/cache/archives";
+Dir::Cache::pkgcache "$p/cache/pkgcache.bin";
+Dir::Cache::srcpkgcache "$p/cache/srcpkgcache.bin";
+Dir::Etc::SourceList "$p/etc/sources.list";
+Dir::Etc::SourceParts "/nonexistent";
+Dir::Etc::Preferences "/nonexistent";
+Dir::Etc::PreferencesParts "/nonexistent";
+APT::Sandbox::User "root";
+APT::Default-Release "";
+Acquire::Languages "none";
+Acquire::Retries "2";
+EOF
+    say "reading the indexes of Debian's archive (kept in build/deps/apt)"
+    APT_CONFIG=$p/apt.conf apt-get update -qq >"$deps/log/apt-private.log" 2>&1 ||
+        die "the indexes of Debian's archive cannot be read: $(apt_reason "$deps/log/apt-private.log")"
+    private_ready=yes
+}
+
+# Checks every file a .dsc names against its SHA-256 there.
+dsc_is_whole() {
+    local dsc=$1
+    (cd "$(dirname "$dsc")" && awk '/^Checksums-Sha256:/{on=1;next} /^[^ ]/{on=0} on{print $1"  "$3}' "$dsc" | sha256sum --quiet -c - >/dev/null 2>&1)
+}
+
+# fetch_source PACKAGE FOLDER: the oldest version in Debian that can be had, unpacked (with Debian's patches) into src/FOLDER.
+fetch_source() {
+    local package=$1 folder=$2 version dsc log=$deps/log/source-$1.log got=
+    : >"$log"
+    for dsc in "$deps/dl/$package"_*.dsc; do
+        [ -f "$dsc" ] && dsc_is_whole "$dsc" && got=$dsc && break
+    done
+    if [ -z "$got" ]; then
+        private_apt
+        for version in $(APT_CONFIG=$deps/apt/apt.conf apt-cache showsrc --only-source "$package" 2>/dev/null | sed -n 's/^Version: //p' | sort -uV); do
+            dsc=$deps/dl/${package}_${version#*:}.dsc
+            if (cd "$deps/dl" && APT_CONFIG=$deps/apt/apt.conf apt-get source -qq --only-source --download-only "$package=$version") >>"$log" 2>&1 &&
+                dsc_is_whole "$dsc"; then
+                got=$dsc
+                break
+            fi
+        done
+    fi
+    [ -n "$got" ] || die "the source package $package cannot be had in any version: $(apt_reason "$log")"
+    rm -rf "$deps/src/$folder"
+    dpkg-source --no-copy -x "$got" "$deps/src/$folder" >>"$log" 2>&1 || die "$(basename "$got") does not unpack, see $log"
+    say "$package $(basename "$got" .dsc | sed 's/.*_//') -> build/deps/src/$folder"
+}
+
+# fetch_binary PACKAGE: a .deb of this machine's own release, only downloaded; prints its path.
+fetch_binary() {
+    local package=$1 log=$deps/log/binary-$1.log deb
+    deb=$(ls "$deps/dl/${package}"_*.deb 2>/dev/null | head -1)
+    if [ -z "$deb" ] || ! dpkg-deb -c "$deb" >/dev/null 2>&1; then
+        (cd "$deps/dl" && { apt-get download -qq -o APT::Sandbox::User=root "$package" ||
+            { apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root "$package"; }; }) >"$log" 2>&1 ||
+            die "the package $package cannot be had: $(apt_reason "$log")"
+        deb=$(ls "$deps/dl/${package}"_*.deb | head -1)
+    fi
+    echo "$deb"
+}
+
+# ---- 3. sources -------------------------------------------------------------------------------------------------------------
+step_sources() {
+    if [ ! -f "$deps/src/lwip/src/core/udp.c" ]; then fetch_source lwip lwip; fi
+    if [ ! -f "$deps/src/zydis/src/Decoder.c" ]; then fetch_source zydis zydis; fi
+    if [ ! -f "$deps/src/inih/ini.c" ]; then fetch_source libinih inih; fi
+    # Zydis's decoder uses only the headers of zycore.
+    if [ ! -f "$deps/src/zycore/include/Zycore/Types.h" ]; then
+        local deb
+        deb=$(fetch_binary libzycore-dev)
+        rm -rf "$deps/src/zycore" "$deps/src/zycore.tmp"
+        dpkg-deb -x "$deb" "$deps/src/zycore.tmp"
+        mkdir -p "$deps/src/zycore"
+        mv "$deps/src/zycore.tmp/usr/include" "$deps/src/zycore/include"
+        rm -rf "$deps/src/zycore.tmp"
+        say "libzycore-dev -> build/deps/src/zycore"
+    fi
+    # The console's font: kbd and console-setup ship it as compressed PSF.
+    if [ ! -s "$deps/font/console.psf" ]; then
+        local deb
+        deb=$(fetch_binary console-setup-linux)
+        mkdir -p "$deps/font"
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/share/consolefonts/Lat15-VGA16.psf.gz | gunzip >"$deps/font/console.psf" ||
+            die "console-setup-linux holds no Lat15-VGA16.psf.gz, the console's font"
+        say "console-setup-linux -> build/deps/font/console.psf"
+    fi
+}
+
+# ---- 4. newlib --------------------------------------------------------------------------------------------------------------
+step_newlib() {
+    local deb
+    todo newlib "$root/tools/newlib.sh" || return 0
+    if [ ! -f "$deps/src/newlib/newlib/configure" ]; then
+        deb=$(fetch_binary newlib-source)
+        rm -rf "$deps/src/newlib" "$deps/src/newlib.tmp"
+        mkdir -p "$deps/src/newlib.tmp"
+        dpkg-deb -x "$deb" "$deps/src/newlib.tmp"
+        mkdir -p "$deps/src/newlib"
+        tar -xf "$(ls "$deps"/src/newlib.tmp/usr/src/newlib/newlib-*.tar.xz | head -1)" -C "$deps/src/newlib" --strip-components=1
+        rm -rf "$deps/src/newlib.tmp"
+    fi
+    say "building newlib for a target without SSE"
+    "$root/tools/newlib.sh" "$deps/src/newlib" "$deps/newlib" >"$deps/log/newlib.log" 2>&1 || die "newlib cannot be built: $(tail -1 "$deps/log/newlib.log") (whole log: $deps/log/newlib.log)"
+    finished newlib "$root/tools/newlib.sh"
+}
+
+step_packages
+step_sources
+step_newlib
