@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Bringing an e1000-family controller up, as far as the models agree: registers, memory, station address,
+// PHY. Must not know frames (drivers/intel_ring.c) nor a model's reset (drivers/e1000.c, drivers/e1000e.c).
+#include "drivers/intel_nic.h"
+#include "drivers/hw.h"
+#include "rt/log.h"
+#include "rt/paging.h"
+#include "rt/time.h"
+#include <string.h>
+
+#define REGISTERS_SIZE 0x20000u // both models: 128 KiB
+#define BELOW_4_GIB    0x100000000ull
+#define RINGS_FRAMES   2u // RX descriptors and TX descriptors
+#define SELF_FRAMES    1u
+
+_Static_assert(INTEL_RX_COUNT * 16 + INTEL_TX_COUNT * 16 <= RINGS_FRAMES * FRAME_SIZE, "rings fit");
+_Static_assert(sizeof(struct intel_nic) <= SELF_FRAMES * FRAME_SIZE, "state fits");
+
+static const size_t rx_frames = INTEL_RX_COUNT * INTEL_BUFFER / FRAME_SIZE;
+static const size_t tx_frames = INTEL_TX_COUNT * INTEL_BUFFER / FRAME_SIZE;
+
+uint32_t intel_read(const struct intel_nic *n, uint32_t reg)
+{
+    return hw_read32(n->regs + reg);
+}
+
+void intel_write(const struct intel_nic *n, uint32_t reg, uint32_t value)
+{
+    hw_write32(n->regs + reg, value);
+}
+
+enum status intel_wait(const struct intel_nic *n, uint32_t reg, uint32_t mask, uint32_t wanted, uint32_t us)
+{
+    for (uint32_t waited = 0;; waited += 10) {
+        if ((intel_read(n, reg) & mask) == wanted)
+            return OK;
+        if (waited >= us)
+            return ERR_TIMEOUT;
+        time_delay_us(10);
+    }
+}
+
+/// Memory the device reads and writes: below 4 GiB when there is some, for bridges that cannot do dual
+/// address cycles.
+static phys_t dma_alloc(size_t count)
+{
+    phys_t p = frames_alloc_dirty(count, FRAME_SIZE, BELOW_4_GIB);
+    return p != FRAME_NONE ? p : frames_alloc_dirty(count, FRAME_SIZE, 0);
+}
+
+enum status intel_probe(struct pci_device *dev, const char *model, struct intel_nic **out)
+{
+    char at[PCI_ADDRESS_TEXT];
+    pci_address_text(dev->at, at);
+    const struct pci_bar *bar = &dev->bars[0];
+    if ((bar->kind != PCI_BAR_MEM32 && bar->kind != PCI_BAR_MEM64) || bar->size < REGISTERS_SIZE ||
+        bar->base == 0) {
+        log_error("nic", "%s %s: the firmware gave its registers (BAR 0) no address", model, at);
+        return ERR_UNSUPPORTED;
+    }
+    phys_t self = frames_alloc(SELF_FRAMES, FRAME_SIZE, 0);
+    if (self == FRAME_NONE)
+        return ERR_NOMEM;
+    struct intel_nic *n = phys_to_virt(self);
+    n->dev = dev;
+    n->nic.mtu = 1500;
+    n->nic.name = n->name;
+    size_t length = strlen(model);
+    memcpy(n->name, model, length);
+    n->name[length] = ' ';
+    memcpy(n->name + length + 1, at, sizeof at);
+
+    n->rings_phys = dma_alloc(RINGS_FRAMES);
+    n->rx_buffers_phys = dma_alloc(rx_frames);
+    n->tx_buffers_phys = dma_alloc(tx_frames);
+    n->regs = mmio_map(bar->base, REGISTERS_SIZE);
+    if (n->rings_phys == FRAME_NONE || n->rx_buffers_phys == FRAME_NONE || n->tx_buffers_phys == FRAME_NONE ||
+        !n->regs) {
+        log_error("nic", "%s: no memory for its rings", n->name);
+        intel_free(n);
+        return ERR_NOMEM;
+    }
+    n->rx = phys_to_virt(n->rings_phys);
+    n->tx = (struct intel_tx_desc *)(void *)(n->rx + INTEL_RX_COUNT);
+    n->rx_buffers = phys_to_virt(n->rx_buffers_phys);
+    n->tx_buffers = phys_to_virt(n->tx_buffers_phys);
+    *out = n;
+    return OK;
+}
+
+void intel_free(struct intel_nic *n)
+{
+    if (n->rings_phys != FRAME_NONE)
+        frames_free(n->rings_phys, RINGS_FRAMES);
+    if (n->rx_buffers_phys != FRAME_NONE)
+        frames_free(n->rx_buffers_phys, rx_frames);
+    if (n->tx_buffers_phys != FRAME_NONE)
+        frames_free(n->tx_buffers_phys, tx_frames);
+    frames_free(virt_to_phys(n), SELF_FRAMES);
+}
+
+void intel_quiesce(const struct intel_nic *n)
+{
+    intel_write(n, INTEL_IMC, 0xffffffffu);
+    bool busy =
+        ((intel_read(n, INTEL_RCTL) & INTEL_RCTL_EN) | (intel_read(n, INTEL_TCTL) & INTEL_TCTL_EN)) != 0;
+    intel_write(n, INTEL_RCTL, 0);
+    intel_write(n, INTEL_TCTL, INTEL_TCTL_PSP);
+    (void)intel_read(n, INTEL_STATUS);
+    if (busy)
+        time_delay_us(1000); // DMA that the firmware's driver left under way ends before the reset
+}
+
+static enum status eeprom_word(const struct intel_nic *n, const struct intel_eerd *eerd, uint32_t word,
+                               uint16_t *value)
+{
+    intel_write(n, INTEL_EERD, INTEL_EERD_START | word << eerd->address_shift);
+    enum status s = intel_wait(n, INTEL_EERD, eerd->done, eerd->done, 10000);
+    if (s == OK)
+        *value = (uint16_t)(intel_read(n, INTEL_EERD) >> INTEL_EERD_DATA_SHIFT);
+    return s;
+}
+
+static bool is_station_address(const uint8_t mac[6])
+{
+    return !(mac[0] & 1) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) != 0;
+}
+
+enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd)
+{
+    uint8_t *mac = n->nic.mac;
+    uint32_t low = intel_read(n, INTEL_RAL0), high = intel_read(n, INTEL_RAH0);
+    for (unsigned i = 0; i < 6; i++)
+        mac[i] = (uint8_t)(i < 4 ? low >> 8 * i : high >> 8 * (i - 4));
+    if (high & INTEL_RAH_AV && is_station_address(mac))
+        return OK;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint16_t word = 0;
+        if (eeprom_word(n, eerd, i, &word) != OK) {
+            log_error("nic", "%s: its EEPROM does not answer", n->name);
+            return ERR_IO;
+        }
+        mac[2 * i] = (uint8_t)word;
+        mac[2 * i + 1] = (uint8_t)(word >> 8);
+    }
+    if (is_station_address(mac))
+        return OK;
+    log_error("nic", "%s: neither RAL/RAH nor the EEPROM holds a station address", n->name);
+    return ERR_IO;
+}
+
+static enum status phy(const struct intel_nic *n, uint32_t command, uint16_t *value)
+{
+    intel_write(n, INTEL_MDIC, command | INTEL_MDIC_PHY_1);
+    enum status s = intel_wait(n, INTEL_MDIC, INTEL_MDIC_READY, INTEL_MDIC_READY, 2000);
+    if (s != OK)
+        return s;
+    uint32_t mdic = intel_read(n, INTEL_MDIC);
+    *value = (uint16_t)mdic;
+    return mdic & INTEL_MDIC_ERROR ? ERR_IO : OK;
+}
+
+void intel_link_start(const struct intel_nic *n)
+{
+    uint32_t ctrl = intel_read(n, INTEL_CTRL);
+    ctrl &= ~(INTEL_CTRL_LRST | INTEL_CTRL_ILOS | INTEL_CTRL_FRCSPD | INTEL_CTRL_FRCDPX | INTEL_CTRL_RFCE |
+              INTEL_CTRL_TFCE | INTEL_CTRL_VME | INTEL_CTRL_PHY_RST | INTEL_CTRL_GIO_MASTER_DISABLE);
+    intel_write(n, INTEL_CTRL, ctrl | INTEL_CTRL_SLU | INTEL_CTRL_ASDE);
+
+    // A PHY that negotiates, or has done so, is left alone: starting again costs seconds of link.
+    uint16_t bmcr = 0, ignored = 0;
+    uint32_t at = PHY_BMCR << INTEL_MDIC_REG_SHIFT;
+    if (phy(n, INTEL_MDIC_OP_READ | at, &bmcr) != OK) {
+        log_warn("nic", "%s: its PHY does not answer", n->name);
+        return;
+    }
+    if (bmcr & PHY_BMCR_ANENABLE && !(bmcr & (PHY_BMCR_PDOWN | PHY_BMCR_ISOLATE)))
+        return;
+    bmcr = (uint16_t)((bmcr & ~(PHY_BMCR_PDOWN | PHY_BMCR_ISOLATE)) | PHY_BMCR_ANENABLE | PHY_BMCR_ANRESTART);
+    if (phy(n, INTEL_MDIC_OP_WRITE | at | bmcr, &ignored) != OK)
+        log_warn("nic", "%s: its PHY cannot be woken", n->name);
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Frames in and out of an e1000-family controller: legacy descriptors, one fixed buffer each, copied on the
+// way out and handed over in place on the way in. Must not know what is in a frame, nor which model this is.
+// Invariants: the device owns receive descriptors [RDH, RDT) and transmit descriptors [TDH, TDT); one
+// descriptor of each ring stays ours, so that full and empty differ. A transmit descriptor is ours again when
+// its DD is set: nothing is reclaimed, sending just looks at the next one. Lengths the device writes are
+// checked against the buffer.
+#include "drivers/hw.h"
+#include "drivers/intel_nic.h"
+#include "rt/log.h"
+#include "rt/time.h"
+#include <string.h>
+
+#define ETHERNET_HEADER 14u
+#define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
+#define LINK_CHECK_NS   10000000u
+
+/// Copies without a call and without reading beyond the source. May be slower than memcpy for what never
+/// comes here.
+static inline void copy(uint8_t *to, const uint8_t *from, size_t size)
+{
+    uint64_t word, last;
+    if (size >= 8) {
+        // whole words, then one that ends with the piece and may overlap them
+        memcpy(&last, from + size - 8, 8);
+        uint8_t *end = to + size - 8;
+        for (; to < end; to += 8, from += 8) {
+            memcpy(&word, from, 8);
+            memcpy(to, &word, 8);
+        }
+        memcpy(end, &last, 8);
+        return;
+    }
+    for (; size > 0; size--)
+        *to++ = *from++;
+}
+
+static void check_link(struct intel_nic *n)
+{
+    static const char *const speeds[] = {"10", "100", "1000", "1000"};
+    n->check_ns = time_ns() + LINK_CHECK_NS;
+    n->nic.stats.rx_errors += intel_read(n, INTEL_MPC);
+    n->nic.stats.rx_errors += intel_read(n, INTEL_CRCERRS);
+    uint32_t status = intel_read(n, INTEL_STATUS);
+    bool up = (status & INTEL_STATUS_LU) != 0;
+    if (up == n->up)
+        return;
+    n->up = up;
+    if (up)
+        log_info("nic", "%s: link up, %s Mb/s, %s duplex", n->name,
+                 speeds[status >> INTEL_STATUS_SPEED_SHIFT & 3], status & INTEL_STATUS_FD ? "full" : "half");
+    else
+        log_info("nic", "%s: link down", n->name);
+}
+
+static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
+{
+    struct intel_nic *n = intel_of(nic);
+    uint32_t tail = n->tx_tail;
+    uint32_t next = (tail + 1) & (INTEL_TX_COUNT - 1);
+    uint8_t *start = n->tx_buffers + tail * INTEL_BUFFER;
+    size_t size = 0, most = nic->mtu + ETHERNET_HEADER;
+    if (!n->up)
+        return ERR_LINK_DOWN;
+    if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
+        nic->stats.tx_busy++;
+        return ERR_BUSY;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (pieces[i].size > most - size)
+            return ERR_RANGE;
+        copy(start + size, pieces[i].bytes, pieces[i].size);
+        size += pieces[i].size;
+    }
+    if (size < ETHERNET_MIN) {
+        // Not left to TCTL.PSP: the 8254x pads with bytes of older frames.
+        if (size < ETHERNET_HEADER)
+            return ERR_RANGE;
+        memset(start + size, 0, ETHERNET_MIN - size);
+        size = ETHERNET_MIN;
+    }
+    *(volatile uint64_t *)&n->tx[tail].control = size | INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS;
+    n->tx_tail = next;
+    nic->stats.tx_frames++;
+    nic->stats.tx_bytes += size;
+    hw_write32(n->regs + INTEL_TDT, next); // uncached: ordered behind the descriptor and the frame
+    return OK;
+}
+
+/// One filled buffer: hands the frame on, or drops and counts it.
+static void take(struct intel_nic *n, const uint8_t *frame, uint64_t result)
+{
+    struct nic *nic = &n->nic;
+    uint32_t length = INTEL_RXD_LENGTH(result);
+    bool last = (result & INTEL_RXD_EOP) != 0;
+    bool first = !n->rx_in_frame;
+    n->rx_in_frame = !last;
+    if (!last)
+        return; // LPE is off: a device that does so breaks its own rules, and the frame is dropped at its end
+    if (!first || result & INTEL_RXD_ERRORS || length < ETHERNET_HEADER ||
+        length > nic->mtu + ETHERNET_HEADER) {
+        nic->stats.rx_errors++;
+        return;
+    }
+    nic->stats.rx_frames++;
+    nic->stats.rx_bytes += length;
+    if (nic->receive)
+        nic->receive(nic->receive_ctx, frame, length);
+}
+
+static unsigned poll(struct nic *nic, unsigned budget)
+{
+    struct intel_nic *n = intel_of(nic);
+    if (n->polling)
+        return 0; // from inside receive: the frame being handed over is still in its buffer
+    n->polling = true;
+    if (time_ns() >= n->check_ns)
+        check_link(n);
+    uint64_t received = nic->stats.rx_frames;
+    uint32_t head = n->rx_head;
+    unsigned taken = 0;
+    for (; taken < budget && taken < INTEL_RX_COUNT; taken++) {
+        volatile struct intel_rx_desc *d = &n->rx[head];
+        uint64_t result = d->result; // read once: the device's memory may change under us
+        if (!(result & INTEL_RXD_DD))
+            break;
+        __atomic_signal_fence(__ATOMIC_ACQUIRE); // x86 loads stay in order, the compiler's must too
+        take(n, n->rx_buffers + head * INTEL_BUFFER, result);
+        d->address = n->rx_buffers_phys + head * INTEL_BUFFER;
+        d->result = 0;
+        head = (head + 1) & (INTEL_RX_COUNT - 1);
+    }
+    if (taken) {
+        n->rx_head = head;
+        hw_write32(n->regs + INTEL_RDT, (head - 1) & (INTEL_RX_COUNT - 1));
+    }
+    n->polling = false;
+    return (unsigned)(nic->stats.rx_frames - received);
+}
+
+static bool link_up(struct nic *nic)
+{
+    struct intel_nic *n = intel_of(nic);
+    if (time_ns() >= n->check_ns)
+        check_link(n);
+    return n->up;
+}
+
+static void irq_enable(struct nic *nic, bool on)
+{
+    struct intel_nic *n = intel_of(nic);
+    if (nic->irq_vector == 0 || n->irq_on == on)
+        return;
+    n->irq_on = on;
+    // ICR is not read here: a frame that came since the last poll must raise the interrupt at once.
+    intel_write(n, on ? INTEL_IMS : INTEL_IMC, INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_LSC);
+}
+
+void intel_interrupt(void *ctx, uint8_t vector)
+{
+    struct intel_nic *n = intel_of(ctx);
+    (void)vector;
+    n->irq_on = false;
+    n->check_ns = 0; // it may be the link
+    intel_write(n, INTEL_IMC, 0xffffffffu);
+    (void)intel_read(n, INTEL_ICR); // clears the causes and, before EOI, takes INTx away
+}
+
+static const struct nic_ops ops = {.send = send, .poll = poll, .link_up = link_up, .irq_enable = irq_enable};
+
+static void rings_start(struct intel_nic *n)
+{
+    for (uint32_t i = 0; i < INTEL_RX_COUNT; i++)
+        n->rx[i] = (struct intel_rx_desc){.address = n->rx_buffers_phys + i * INTEL_BUFFER};
+    for (uint32_t i = 0; i < INTEL_TX_COUNT; i++)
+        n->tx[i] =
+            (struct intel_tx_desc){.address = n->tx_buffers_phys + i * INTEL_BUFFER, .control = INTEL_TXD_DD};
+    n->rx_head = n->tx_tail = 0;
+    n->rx_in_frame = false;
+
+    phys_t tx_phys = n->rings_phys + INTEL_RX_COUNT * sizeof(struct intel_rx_desc);
+    intel_write(n, INTEL_TDBAL, (uint32_t)tx_phys);
+    intel_write(n, INTEL_TDBAH, (uint32_t)(tx_phys >> 32));
+    intel_write(n, INTEL_TDLEN, INTEL_TX_COUNT * sizeof(struct intel_tx_desc));
+    intel_write(n, INTEL_TDH, 0); // not every emulator's reset does it
+    intel_write(n, INTEL_TDT, 0);
+    intel_write(n, INTEL_TIDV, 0);
+    intel_write(n, INTEL_RDBAL, (uint32_t)n->rings_phys);
+    intel_write(n, INTEL_RDBAH, (uint32_t)(n->rings_phys >> 32));
+    intel_write(n, INTEL_RDLEN, INTEL_RX_COUNT * sizeof(struct intel_rx_desc));
+    intel_write(n, INTEL_RDH, 0);
+    intel_write(n, INTEL_RDT, 0);
+    intel_write(n, INTEL_RDTR, 0);
+    intel_write(n, INTEL_RADV, 0);
+    intel_write(n, INTEL_ITR, 0); // no moderation: latency is what counts here
+    intel_write(n, INTEL_RXCSUM, 0);
+}
+
+void intel_start(struct intel_nic *n)
+{
+    const uint8_t *mac = n->nic.mac;
+    intel_write(n, INTEL_RAL0,
+                (uint32_t)mac[0] | (uint32_t)mac[1] << 8 | (uint32_t)mac[2] << 16 | (uint32_t)mac[3] << 24);
+    intel_write(n, INTEL_RAH0, (uint32_t)mac[4] | (uint32_t)mac[5] << 8 | INTEL_RAH_AV);
+    for (uint32_t i = 0; i < 128; i++)
+        intel_write(n, INTEL_MTA + 4 * i, 0);
+    rings_start(n);
+
+    n->nic.ops = &ops;
+    // Inter-packet gap and collision values: 8254x 13.4.34 and 13.4.33, 82574 10.2.6.
+    intel_write(n, INTEL_TIPG, 8u | 8u << 10 | 6u << 20);
+    intel_write(n, INTEL_TCTL,
+                INTEL_TCTL_EN | INTEL_TCTL_PSP | 0x0fu << INTEL_TCTL_CT_SHIFT |
+                    0x40u << INTEL_TCTL_COLD_SHIFT);
+    // Written once: QEMU's 82540EM delivers nothing for a second after each write of RCTL.
+    intel_write(n, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BAM | INTEL_RCTL_BSIZE_2048 | INTEL_RCTL_SECRC);
+    intel_write(n, INTEL_RDT, INTEL_RX_COUNT - 1);
+    check_link(n);
+    if (!n->up)
+        log_info("nic", "%s: waiting for the link", n->name);
+}
