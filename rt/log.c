@@ -2,6 +2,7 @@
 // Log lines and console bytes to all sinks. Formats on the caller's stack with the C library's integer-only
 // printf; no FILE. Invariant: output never waits for a CPU that cannot run: in a panic, and when this CPU
 // already holds the lock (an exception or NMI inside a log call), the lock is passed by.
+#define _DEFAULT_SOURCE // newlib: vsniprintf, the printf without floating point
 #include "rt/log.h"
 #include "rt/cpu.h"
 #include "rt/log_internal.h"

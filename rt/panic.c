@@ -20,8 +20,8 @@ static _Atomic uint32_t owner; // index of the panicking CPU + 1; 0: none
 static unsigned depth;         // only the owner touches it
 static void (*stop_others)(void);
 
-extern void (*const __start_rt_panic_consoles[])(void) __attribute__((weak));
-extern void (*const __stop_rt_panic_consoles[])(void) __attribute__((weak));
+extern void (*const __start_rt_panic_consoles[])(void);
+extern void (*const __stop_rt_panic_consoles[])(void);
 
 void panic_set_stop_others(void (*stop)(void))
 {

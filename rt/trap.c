@@ -27,8 +27,8 @@ struct fixup {
 };
 // The linker makes these two for a section whose name is a C identifier. Weak: there may be no user of
 // *_safe.
-extern const struct fixup __start_rt_fixups[] __attribute__((weak));
-extern const struct fixup __stop_rt_fixups[] __attribute__((weak));
+extern const struct fixup __start_rt_fixups[];
+extern const struct fixup __stop_rt_fixups[];
 
 extern const uint8_t trap_vectors[]; // 256 stubs of 16 bytes
 void trap_enter(struct trap_frame *frame);
