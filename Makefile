@@ -48,7 +48,7 @@ gcc_inc  := $(shell $(CC) -print-file-name=include)
 bare     := -ffreestanding -nostdinc -isystem $(gcc_inc) -isystem $(deps_dir)/newlib/include -mno-red-zone -mgeneral-regs-only \
             -fno-omit-frame-pointer -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -ffunction-sections \
             -fdata-sections -ffile-prefix-map=$(CURDIR)/= -MMD -MP
-target   := -std=c17 -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. $(third_inc) $(zydis_def)
+target   := -std=c17 -D_DEFAULT_SOURCE -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. $(third_inc) $(zydis_def)
 efi      := -std=c17 -O2 -g $(bare) -fpic -fshort-wchar -fvisibility=hidden -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -I. \
             -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -isystem $(INIH) $(inih_def)
 host     := -std=c17 -O1 -g -D_DEFAULT_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP -I. \
@@ -62,7 +62,7 @@ hv_obj     := $(call object,target,$(hv_src) $(zydis_src)) $(patsubst %.asl,buil
 remote_obj := $(call object,target,$(remote_src))
 boot_obj   := $(call object,efi,$(boot_src) $(inih_src))
 
-guests     := $(filter-out common,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/guests/*/*.[cS]))))))
+guests     := $(filter-out lib,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/guests/*/*.[cS]))))))
 guest_elfs := $(patsubst %,build/guests/%.elf,$(guests))
 unit_src   := $(sort $(wildcard tests/unit/test_*.c))
 unit_bin   := $(patsubst tests/unit/%.c,build/unit/%,$(unit_src))
@@ -121,7 +121,7 @@ build/obj/target/%.aml.o: %.asl Makefile
 		--rename-section .data=.rodata.aml,alloc,load,readonly,data,contents $(*F).aml $(CURDIR)/$@
 
 link = $(Q)$(CC) -nostdlib -static -no-pie -Wl,-T,linker.ld -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
-	-Wl,--build-id=sha1 -Wl,--no-warn-rwx-segments -Wl,-Map,$@.map -o $@
+	-Wl,--build-id=sha1 -Wl,--fatal-warnings -Wl,-Map,$@.map -o $@
 
 build/hv.elf: $(shared_obj) $(hv_obj) $(LIBC) linker.ld
 	$(call say,LD,$@)
@@ -183,7 +183,7 @@ usb: build/farbus-host.img build/farbus-remote.img ## disk images of both machin
 # ---- test guests: one folder, one Multiboot ELF32 ----------------------------------------------------------------------------
 guest_flags := -std=c17 -O2 -g -m32 -march=i686 -ffreestanding -nostdinc -isystem $(gcc_inc) -fno-pic -fno-stack-protector -fcf-protection=none \
                -fno-asynchronous-unwind-tables -mgeneral-regs-only -MMD -MP -I. -Itests/guests $(warn)
-guest_common := $(sort $(wildcard tests/guests/common/*.[cS]))
+guest_lib := $(sort $(wildcard tests/guests/lib/*.[cS]))
 
 build/obj/guest/%.c.o: %.c Makefile
 	$(call say,CC,$<)
@@ -196,7 +196,7 @@ build/obj/guest/%.S.o: %.S Makefile
 	$(Q)$(CC) $(guest_flags) -c $< -o $@
 
 define guest_rule
-guest_obj_$(1) := $$(call object,guest,$$(sort $$(wildcard tests/guests/$(1)/*.[cS])) $$(guest_common))
+guest_obj_$(1) := $$(call object,guest,$$(sort $$(wildcard tests/guests/$(1)/*.[cS])) $$(guest_lib))
 build/guests/$(1).elf: $$(guest_obj_$(1)) tests/guests/guest.ld
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)

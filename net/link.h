@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A link: the reliable, ordered, exactly-once channel of records between one host and one remote, over a carrier.
-// Must not know guests, PCI or what a record means (REC_CREDIT excepted, and enough to keep completions for duplicates).
-// All calls and all callbacks run with the net lock held (net/stack.h). No allocation: links come from a fixed pool.
+// A link: the reliable, ordered, exactly-once channel of records between one host and one remote, over a
+// carrier. Must not know guests, PCI or what a record means (REC_CREDIT excepted, and enough to keep
+// completions for duplicates). All calls and all callbacks run with the net lock held (net/stack.h). No
+// allocation: links come from a fixed pool.
 #pragma once
 #include "net/wire.h"
 #include "rt/status.h"
@@ -11,41 +12,66 @@
 
 struct link;
 
+// Times, in milliseconds. What they are for: docs/protocol.md, "Timers".
+#define LINK_HELLO_MIN_MS       50u // first repetition of HELLO; doubles up to
+#define LINK_HELLO_MAX_MS       500u
+#define LINK_REFUSED_MS         1000u // host: next HELLO after a refusal
+#define LINK_RTO_FIRST_MS       100u  // before anything was measured
+#define LINK_RTO_MIN_MS         20u
+#define LINK_RTO_MAX_MS         500u
+#define LINK_ACK_DELAY_MS       2u    // a completion may carry the acknowledgement until then
+#define LINK_ACK_FRAMES         4u    // or until that many DATA frames came
+#define LINK_KEEPALIVE_MS       400u  // an ACK when nothing else was sent for so long
+#define LINK_SILENCE_MS         1500u // nothing heard: frozen
+#define LINK_SILENCE_WAITING_MS 300u  // nothing heard while something waits for acknowledgement: frozen
+#define LINK_GRACE_MS           2000u // frozen for so long: down
+#define LINK_TRIES_MAX          24u   // transmissions of one frame without acknowledgement: down
+
 enum link_state {
     LINK_CLOSED,     // not in use
     LINK_CONNECTING, // host: HELLO sent, repeated until answered
     LINK_UP,
-    LINK_FROZEN,     // nothing heard for a while: still retransmitting, grace period runs
+    LINK_FROZEN, // nothing heard for a while: still retransmitting, grace period runs
 };
 
 struct link_events {
     /// A new epoch began: forget everything of an earlier one.
     void (*up)(void *ctx, struct link *link);
     /// One record, in order, exactly once. `body` (size bytes after the header) is valid during the call.
-    void (*record)(void *ctx, struct link *link, const struct wire_record *rec, const void *body, size_t size);
+    void (*record)(void *ctx, struct link *link, const struct wire_record *rec, const void *body,
+                   size_t size);
     void (*frozen)(void *ctx, struct link *link);
     void (*resumed)(void *ctx, struct link *link);
-    /// The epoch is over (grace period ran out, BYE, peer restarted). Outstanding requests will never be completed.
-    /// A host's link goes back to LINK_CONNECTING by itself; a remote's is closed and `link` is invalid after the call.
+    /// The epoch is over (grace period ran out, BYE, peer restarted). Outstanding requests will never be
+    /// completed. A host's link goes back to LINK_CONNECTING by itself; a remote's is closed and `link` is
+    /// invalid after the call. Not called for link_close().
     void (*down)(void *ctx, struct link *link, const char *why);
 };
 
-/// Host: opens (and keeps reopening) a link to a remote. `peer` is an IPv4 address, network order. ERR_NOMEM: pool exhausted.
-MUST_CHECK enum status link_connect(uint32_t peer, const char *node, const struct link_events *events, void *ctx,
-                                    struct link **link);
+/// Host: opens (and keeps reopening) a link to a remote. `peer` is an IPv4 address, network order. ERR_NOMEM:
+/// pool exhausted.
+MUST_CHECK enum status link_connect(uint32_t peer, const char *node, const struct link_events *events,
+                                    void *ctx, struct link **link);
 /// Host: the remote has moved to another address (announcement).
 void link_set_peer(struct link *link, uint32_t peer);
-/// Remote: links opened by hosts report here; `accept` returns the ctx for the link, or refuses with *why.
+/// Remote: links opened by hosts report here; `accept` returns the ctx for the link, or refuses with *why (a
+/// sentence for the host's log). An accepted link is LINK_UP at once: `up` follows.
 void link_listen(const struct link_events *events,
-                 enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx, const char **why), void *arg);
-/// Sends BYE and closes.
+                 enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx,
+                                       const char **why),
+                 void *arg);
+/// Sends BYE and closes. `link` is invalid after the call. Allowed in callbacks.
 void link_close(struct link *link, const char *why);
 
-/// Appends one record to the open frame (header fields from `rec`, length computed), then body and data, either may be empty.
-/// Sent at link_flush() or when the frame is full. ERR_LINK_DOWN: not LINK_UP/FROZEN; ERR_BUSY: window and queue are full
-/// (poll and retry); ERR_RANGE: does not fit a frame.
-MUST_CHECK enum status link_send(struct link *link, const struct wire_record *rec, const void *body, size_t body_size,
-                                 const void *data, size_t data_size);
+/// Appends one record to the open frame (header fields from `rec`, length computed), then body and data,
+/// either may be empty. Sent at link_flush() or when the frame is full. ERR_LINK_DOWN: not LINK_UP/FROZEN;
+/// ERR_BUSY: window and queue are full (poll and retry); ERR_RANGE: does not fit a frame; ERR_PROTOCOL: no
+/// such record (wire_check_record), nothing appended. A remote's `record` callback never sees ERR_BUSY for
+/// one completion (or REC_CREDIT) per request: frames are delivered only when there is room for their
+/// answers. For that, events (REC_INTX..REC_ERROR) see ERR_BUSY earlier. What a `record` callback appends is
+/// flushed when the frame that caused it has been delivered; no link_flush is needed there.
+MUST_CHECK enum status link_send(struct link *link, const struct wire_record *rec, const void *body,
+                                 size_t body_size, const void *data, size_t data_size);
 /// Hands what is queued to the carrier, as far as the window allows.
 void link_flush(struct link *link);
 
@@ -59,3 +85,34 @@ struct link_stats {
     uint64_t srtt_ns, rto_ns;
 };
 struct link_stats link_stats(const struct link *link);
+
+// --- the node: what net/stack.c (or a test) drives ---
+
+struct link_node;
+struct carrier;
+
+struct link_node_stats {
+    uint64_t malformed[WIRE_FAULTS]; // by enum wire_fault
+    uint64_t strangers;              // well-formed, but for no session of ours
+    uint64_t hellos, refused, opened, downs;
+};
+
+/// Starts the node on zeroed memory and selects it. `boot_id` not 0, random per start. One program may hold
+/// several nodes (simulations do); link_connect, link_listen and the functions below act on the one selected.
+void link_start(struct link_node *node, const char *name, uint32_t boot_id, uint64_t seed,
+                const struct carrier *carrier);
+void link_select(struct link_node *node);
+uint32_t link_boot_id(void);
+struct link_node_stats link_node_stats(void);
+/// A frame came from `peer` by `carrier`; any bytes of any length. Not ANNOUNCE.
+void link_input(const struct carrier *carrier, uint32_t peer, const void *frame, size_t size);
+/// A frame that is not even a frame of ours was dropped before link_input: count it.
+void link_count_fault(enum wire_fault fault);
+/// Runs timers that are due; cheap when none is.
+void link_poll(uint64_t now_ns);
+/// When link_poll has something to do by itself, time_ns() scale; ~0: never.
+uint64_t link_next(void);
+/// Host: `node` at `peer` announced itself. Repeats HELLO early, and notices a restart at once.
+void link_peer_announced(const char *node, uint32_t peer, uint32_t boot_id);
+/// The n-th link in use, NULL behind the last (for the console).
+struct link *link_get(unsigned n);

@@ -37,7 +37,8 @@ struct wire_frame {
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_frame) == 24, "wire format");
 
-#define WIRE_FRAME_MIN 512u  // every carrier moves at least this
+#define WIRE_FRAME_MIN                                                                                       \
+    548u // every carrier moves at least this: 576 bytes (RFC 791) less IPv4 and UDP headers
 #define WIRE_FRAME_MAX 8972u // jumbo: 9000 less IPv4 and UDP headers
 #define WIRE_WINDOW    32u   // DATA frames that may be on their way: what `sack` can describe
 #define WIRE_NAME_MAX  32u   // node names, the terminating NUL included; the rest is NUL, too
@@ -204,8 +205,7 @@ struct wire_attach {
 /// Data of the CPLD that answers ATTACH.
 struct wire_attached {
     uint16_t handle; // goes into wire_record.function from now on
-    uint16_t
-        credits; // posted requests that may be outstanding (unacknowledged by REC_CREDIT) for this function
+    uint16_t credits; // posted requests not yet returned by REC_CREDIT that may be on their way to it
     struct wire_function info;
 } __attribute__((packed));
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Trace events: a ring per CPU of (TSC, event, argument), always on, read by the console and printed by a panic. The names are
-// stable: tools/bench.py and people depend on them. About 15 instructions an event; not for the shortest exits (CPUID, RDMSR).
+// Trace events: a ring per CPU of (TSC, event, argument), always on, read by the console and printed by a
+// panic. The names are stable: tools/bench.py and people depend on them. About 15 instructions an event; not
+// for the shortest exits (CPUID, RDMSR).
 #pragma once
 #include <stdint.h>
 

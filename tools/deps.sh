@@ -186,6 +186,54 @@ step_newlib() {
     finished newlib "$root/tools/newlib.sh"
 }
 
+# ---- 5. Bochs 3.1: VT-x without hardware ---------------------------------------------------------------------------------------
+# Debian 12's is 2.7. The newer one comes from unstable with every library it wants, and runs with its own dynamic loader out of one folder.
+step_bochs() {
+    local r=$deps/bochs log=$deps/log/bochs.log deb
+    todo bochs "$root/tools/bochs-idiv.c" || return 0
+    if [ ! -x "$r/usr/bin/bochs-bin" ]; then
+        private_apt
+        say "downloading Bochs and the libraries it runs with"
+        APT_CONFIG=$deps/apt/apt.conf apt-get -qq -y --no-install-recommends --download-only install bochs bochs-term >"$log" 2>&1 ||
+            die "Bochs 3.1 cannot be had: $(apt_reason "$log")"
+        rm -rf "$r.tmp" "$r"
+        mkdir -p "$r.tmp"
+        for deb in "$deps"/apt/cache/archives/*.deb; do
+            dpkg-deb -x "$deb" "$r.tmp" || die "$(basename "$deb") does not unpack"
+        done
+        rm -rf "$r.tmp"/usr/share/{doc,man,locale,icons,gtk-doc,info,fonts,X11,help} "$r.tmp"/{var,boot}
+        mv "$r.tmp" "$r"
+        rm -f "$deps"/apt/cache/archives/*.deb
+    fi
+    [ -e "$r/usr/lib64/ld-linux-x86-64.so.2" ] || die "the Bochs that was downloaded has no dynamic loader (libc6) beside it"
+    gcc -std=gnu17 -O2 -Wall -Wextra -Werror -shared -fPIC -o "$deps/bin/bochs-idiv.so" "$root/tools/bochs-idiv.c" >"$log" 2>&1 ||
+        die "tools/bochs-idiv.c does not compile, see $log"
+    cat >"$deps/bin/bochs" <<'EOF'
+#!/bin/sh
+# Bochs out of build/deps/bochs, with that folder's own dynamic loader and libraries; made by tools/deps.sh.
+bin=$(dirname "$(readlink -f "$0")")
+r=$(dirname "$bin")/bochs
+lib=$r/usr/lib/x86_64-linux-gnu
+export LTDL_LIBRARY_PATH="$lib/bochs/plugins" BXSHARE="$r/usr/share/bochs"
+exec "$r/usr/lib64/ld-linux-x86-64.so.2" --preload "$bin/bochs-idiv.so" --library-path "$lib:$lib/pulseaudio" "$r/usr/bin/bochs-bin" "$@"
+EOF
+    chmod +x "$deps/bin/bochs"
+    "$deps/bin/bochs" --help >"$log" 2>&1 </dev/null || die "Bochs does not start: $(tail -1 "$log")"
+    finished bochs "$root/tools/bochs-idiv.c"
+}
+
+# OVMF as one image for Bochs: variables, then code, exactly 4 MiB.
+step_ovmf() {
+    [ -s "$deps/OVMF.fd" ] && return 0
+    local vars=/usr/share/OVMF/OVMF_VARS_4M.fd code=/usr/share/OVMF/OVMF_CODE_4M.fd
+    [ -f "$vars" ] && [ -f "$code" ] || die "the package ovmf has no $code"
+    cat "$vars" "$code" >"$deps/OVMF.fd.tmp"
+    [ "$(stat -c %s "$deps/OVMF.fd.tmp")" = $((4 << 20)) ] || die "OVMF_VARS_4M.fd and OVMF_CODE_4M.fd are not 4 MiB together"
+    mv "$deps/OVMF.fd.tmp" "$deps/OVMF.fd"
+}
+
 step_packages
 step_sources
 step_newlib
+step_bochs
+step_ovmf

@@ -47,4 +47,5 @@ struct guest_power {
     uint8_t reset_control; // 0xCF9 as last written
     uint8_t port92;
 };
+void guest_power_reset(struct guest_power *p);
 MUST_CHECK enum status guest_power_init(struct guest_power *p, struct io_space *io);

@@ -120,9 +120,7 @@ static const struct port_range ranges[] = {
 
 enum status guest_power_init(struct guest_power *p, struct io_space *io)
 {
-    p->shutdown_matched = 0;
-    p->reset_control = 0;
-    p->port92 = PORT92_A20;
+    guest_power_reset(p);
     for (unsigned i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
         struct port_range range = ranges[i];
         range.dev = p;
@@ -131,4 +129,11 @@ enum status guest_power_init(struct guest_power *p, struct io_space *io)
             return s;
     }
     return OK;
+}
+
+void guest_power_reset(struct guest_power *p)
+{
+    p->shutdown_matched = 0;
+    p->reset_control = 0;
+    p->port92 = PORT92_A20;
 }

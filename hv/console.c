@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "hv/console.h"
+#include "drivers/machine.h"
+#include "hv/bus/bus.h"
+#include "hv/memory.h"
+#include "hv/vm/guest.h"
+#include "hv/vmx/reasons.h"
+#include "net/discovery.h"
+#include "net/link.h"
+#include "rt/cpu.h"
+#include "rt/log.h"
+#include "rt/shell.h"
+#include "rt/trace.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_DETACH 0x1d // Ctrl-]
+
+static struct guest *attached; // typed bytes go to this guest's UART
+
+static struct guest *named(int argc, char *argv[])
+{
+    struct guest *g = argc > 1 ? guest_find(argv[1]) : guest_count == 1 ? guest_at(0) : NULL;
+    if (!g)
+        log_error("console",
+                  argc > 1 ? "no guest of that name: see 'guests'" : "say which guest: see 'guests'");
+    return g;
+}
+
+static void run_guests(int argc, char *argv[])
+{
+    static const char *const states[] = {
+        [GUEST_WAITING] = "waiting for devices", [GUEST_RUNNING] = "running", [GUEST_STOPPED] = "stopped"};
+    (void)argc, (void)argv;
+    for (uint32_t i = 0; i < guest_count; i++) {
+        const struct guest *g = guest_at(i);
+        if (!g)
+            continue;
+        bool halted =
+            atomic_load(&g->state) == GUEST_RUNNING && atomic_load(&g->vcpus[0].state) == VCPU_HALTED;
+        log_info("guests", "%s: %s%s%s%s, %llu MiB, CPU %u, started %llu times", g->config->name,
+                 states[atomic_load(&g->state)], halted ? " (halted)" : "", g->stop_reason[0] ? ": " : "",
+                 g->stop_reason, (unsigned long long)(g->memory >> 20), (unsigned)g->vcpus[0].cpu,
+                 (unsigned long long)g->starts);
+    }
+}
+
+static void run_exits(int argc, char *argv[])
+{
+    const struct guest *g = named(argc, argv);
+    if (!g)
+        return;
+    const struct vcpu *v = &g->vcpus[0];
+    for (uint32_t i = 0; i < sizeof v->exits / sizeof *v->exits; i++) {
+        if (v->exits[i])
+            log_info("exits", "%s: %-24s %llu", g->config->name, vmx_reason_name(i),
+                     (unsigned long long)v->exits[i]);
+    }
+    log_info("exits",
+             "%s: unowned port reads %llu writes %llu, MMIO reads %llu writes %llu, absent PCI reads %llu",
+             g->config->name, (unsigned long long)g->io.unowned_port_reads,
+             (unsigned long long)g->io.unowned_port_writes, (unsigned long long)g->io.unowned_mmio_reads,
+             (unsigned long long)g->io.unowned_mmio_writes, (unsigned long long)g->pci.absent_reads);
+}
+
+static void run_stop(int argc, char *argv[])
+{
+    struct guest *g = named(argc, argv);
+    if (g)
+        guest_stop(g, "stopped from the console");
+}
+
+static void run_reset(int argc, char *argv[])
+{
+    struct guest *g = named(argc, argv);
+    if (g)
+        guest_reset(g);
+}
+
+static void run_attach(int argc, char *argv[])
+{
+    attached = named(argc, argv);
+    if (attached)
+        log_info("console", "keys go to %s; Ctrl-] comes back", attached->config->name);
+}
+
+static void run_trace(int argc, char *argv[])
+{
+    uint32_t want = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 32;
+    for (uint32_t c = 0; c < cpu_count(); c++) {
+        struct trace_record r;
+        uint32_t have = 0;
+        while (have < want && trace_get(c, have, &r))
+            have++;
+        // Taken first, printed afterwards: printing must not push out what is to be printed.
+        struct trace_record *copy = calloc(have + 1, sizeof *copy);
+        if (!copy)
+            return;
+        for (uint32_t i = 0; i < have; i++)
+            (void)trace_get(c, have - 1 - i, &copy[i]);
+        for (uint32_t i = 0; i < have; i++)
+            log_info("trace", "cpu %u %llu %s %u", (unsigned)c, (unsigned long long)copy[i].tsc,
+                     trace_name(copy[i].event), (unsigned)copy[i].arg);
+        free(copy);
+    }
+}
+
+static void run_devices(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    bus_print_devices();
+}
+
+static void run_counters(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    bus_print_counters();
+    struct discovery_stats d = discovery_stats();
+    log_info("counters", "announcements: received %llu malformed %llu", (unsigned long long)d.received,
+             (unsigned long long)d.malformed);
+}
+
+static void run_memory(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    memory_report();
+}
+
+static void run_poweroff(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    machine_power_off();
+}
+
+static void run_reboot(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    machine_reset();
+}
+
+static void run_log(int argc, char *argv[])
+{
+    log_set_level(argc > 1 && strcmp(argv[1], "debug") == 0 ? LOG_DEBUG : LOG_INFO);
+}
+
+static const struct shell_command commands[] = {
+    {"guests", "what the guests do", run_guests},
+    {"devices", "remote functions: node, address, owner, state", run_devices},
+    {"counters", "transactions and links", run_counters},
+    {"exits", "[GUEST]  VM exits by reason", run_exits},
+    {"trace", "[N]  the last N events of each CPU", run_trace},
+    {"memory", "what is used, by whom", run_memory},
+    {"stop", "[GUEST]  stop it; its devices are reset", run_stop},
+    {"reset", "[GUEST]  power-on state, image loaded again", run_reset},
+    {"attach", "[GUEST]  give it the keyboard (Ctrl-] comes back)", run_attach},
+    {"log", "debug|info  how much is said", run_log},
+    {"poweroff", "switch this machine off", run_poweroff},
+    {"reboot", "start this machine again", run_reboot},
+};
+
+void console_start(const char *node)
+{
+    static char prompt[BOOT_NAME_MAX + 4];
+    snprintf(prompt, sizeof prompt, "%s> ", node);
+    shell_start(prompt, commands, sizeof commands / sizeof *commands);
+}
+
+void console_poll(void)
+{
+    if (!attached) {
+        shell_poll();
+        return;
+    }
+    for (int byte = console_read(); byte >= 0; byte = console_read()) {
+        if (byte == KEY_DETACH) {
+            log_info("console", "back from %s", attached->config->name);
+            attached = NULL;
+            return;
+        }
+        if (guest_uart_input(&attached->uart, (uint8_t)byte) != OK)
+            return; // its FIFO is full: the byte is lost, as on a wire
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// hv.elf: the host. Brings the machine up, turns virtualization on, makes the guests and runs them for ever.
+// Only this file joins drivers, network, bus and guests.
+#include "drivers/cmos.h"
+#include "drivers/machine.h"
+#include "drivers/nics.h"
+#include "hv/bus/bus.h"
+#include "hv/console.h"
+#include "hv/memory.h"
+#include "hv/vm/cpuid.h"
+#include "hv/vm/guest.h"
+#include "hv/vm/sched.h"
+#include "hv/vm/virt.h"
+#include "net/stack.h"
+#include "rt/cpu.h"
+#include "rt/log.h"
+#include "rt/role.h"
+#include "rt/time.h"
+#include "rt/x86.h"
+#include <stdatomic.h>
+#include <string.h>
+
+static bool have_network;
+static _Atomic uint32_t cpus_failed;
+
+/// Says the last word and leaves it to be read.
+static _Noreturn void stop(const char *why)
+{
+    log_error("host", "%s; no guest is run and this machine waits to be switched off", why);
+    for (;;)
+        wait_interrupt();
+}
+
+static void start_network(const struct boot_info *info)
+{
+    const struct boot_node *node = &info->node;
+    struct pci_address at = {node->nic.segment, node->nic.bus, node->nic.devfn};
+    struct net_config config = {
+        .dhcp = node->dhcp, .prefix = node->prefix, .seed = (uint32_t)(rdtsc() ^ info->entry_tsc >> 3)};
+    struct pci_device *dev;
+    struct nic *nic;
+
+    memcpy(config.node, node->name, sizeof config.node);
+    memcpy(config.address, node->address, sizeof config.address);
+    memcpy(config.gateway, node->gateway, sizeof config.gateway);
+    enum status s = nics_start(node->nic_set ? &at : NULL, &nic, &dev);
+    if (s == OK)
+        s = net_start(nic, &config);
+    have_network = s == OK;
+    if (!have_network)
+        log_error("host", "no network (%s): guests run without remote devices", status_name(s));
+    else
+        bus_start(node->name);
+}
+
+static void start_virtualization(void *ops)
+{
+    const struct virt_ops *virt = ops;
+    if (virt->cpu_start() != OK)
+        atomic_fetch_add(&cpus_failed, 1);
+}
+
+static void start_all_cpus(const struct virt_ops *virt)
+{
+    start_virtualization((void *)(uintptr_t)virt);
+    for (uint32_t i = 1; i < cpu_count(); i++) {
+        if (cpu_run(i, start_virtualization, (void *)(uintptr_t)virt) != OK)
+            atomic_fetch_add(&cpus_failed, 1);
+    }
+    for (uint32_t i = 1; i < cpu_count(); i++) {
+        while (!cpu_idle(i))
+            cpu_pause();
+    }
+    if (atomic_load(&cpus_failed))
+        stop("virtualization could not be turned on, on every CPU");
+}
+
+/// Between CPU 0's slices: network, console.
+static void keep_house(void)
+{
+    if (have_network) {
+        net_lock();
+        (void)net_poll();
+        net_unlock();
+    }
+    console_poll();
+}
+
+static void run_guests(void *none)
+{
+    (void)none;
+    sched_run(NULL);
+}
+
+static void create_guests(const struct boot_info *info, const struct virt_ops *virt)
+{
+    uint32_t made = 0;
+    for (uint32_t i = 0; i < info->guest_count; i++)
+        made += guest_create(&info->guests[i], i, virt) == OK;
+    if (made == 0)
+        log_warn("host", "no guest to run: add a [guest NAME] section to \\farbus.ini");
+}
+
+_Noreturn void role_main(const struct boot_info *info)
+{
+    if (machine_start(info, "host") != OK)
+        stop("this machine could not be brought up");
+    const struct virt_ops *virt = &vmx_virt_ops;
+    bool rdtscp, invpcid;
+    cmos_start();
+    memory_start(info);
+    start_all_cpus(virt);
+    virt->offers(&rdtscp, &invpcid);
+    cpuid_start(rdtscp, invpcid);
+    start_network(info);
+    create_guests(info, virt);
+    memory_report();
+    log_info("host", "up %llu ticks after EFI entry, %llu of them in the firmware's file reads",
+             (unsigned long long)(rdtsc() - info->entry_tsc), (unsigned long long)info->files_tsc);
+    console_start(info->node.name);
+    bus_set_wait_hook(console_poll);
+    for (uint32_t i = 1; i < cpu_count(); i++) {
+        if (cpu_run(i, run_guests, NULL) != OK)
+            log_error("host", "CPU %u does not take guests", (unsigned)i);
+    }
+    sched_run(keep_house);
+}

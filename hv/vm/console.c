@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A guest's UART output on the host's console: whole lines, each with the guest's name, so that several
+// guests stay readable.
+#include "hv/vm/guest.h"
+#include "rt/log.h"
+#include <string.h>
+
+void guest_console_flush(struct guest *g)
+{
+    if (!g->line_length)
+        return;
+    // One write a line: lines of other CPUs do not come in between.
+    char out[sizeof g->line + BOOT_NAME_MAX + 8];
+    size_t n = strlen(g->config->name);
+    memcpy(out, g->config->name, n);
+    memcpy(out + n, "| ", 2);
+    memcpy(out + n + 2, g->line, g->line_length);
+    memcpy(out + n + 2 + g->line_length, "\n", 1);
+    console_write(out, n + g->line_length + 3);
+    g->line_length = 0;
+}
+
+void guest_console_byte(void *guest, char byte)
+{
+    struct guest *g = guest;
+    if (byte == '\r')
+        return;
+    if (byte == '\n' && !g->line_length) {
+        g->line[g->line_length++] = ' ';
+        guest_console_flush(g);
+        return;
+    }
+    if (byte != '\n')
+        g->line[g->line_length++] = byte;
+    if (byte == '\n' || g->line_length == sizeof g->line)
+        guest_console_flush(g);
+}

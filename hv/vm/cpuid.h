@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What CPUID tells a guest: the CPU's own answer under a table of masks; the table says why.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+/// Reads the CPU once. Call before any vCPU is made. rdtscp, invpcid: whether the CPU lets guests use them.
+void cpuid_start(bool rdtscp, bool invpcid);
+/// XCR0 bits a guest may set; 0: no XSAVE.
+uint64_t cpuid_xcr0_mask(void);
+/// CR4 bits a guest may set.
+uint64_t cpuid_cr4_mask(void);

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A guest's life: made from its section of farbus.ini, started when its devices are there (or its patience is
+// over), reset, stopped. Invariant: its vCPUs are touched only by the CPU that runs them (guest_tend);
+// everybody else leaves a request.
+#include "hv/vm/guest.h"
+#include "drivers/cmos.h"
+#include "hv/vm/msr.h"
+#include "hv/vm/multiboot.h"
+#include "hv/vm/sched.h"
+#include "hv/vm/vm.h"
+#include "rt/log.h"
+#include "rt/paging.h"
+#include "rt/time.h"
+#include "rt/trace.h"
+#include "rt/x86.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UART_PORT  0x3f8u
+#define MEMORY_MIN (4ull << 20)
+#define MEMORY_MAX (64ull << 30)
+
+uint32_t guest_count;
+const struct virt_ops *guest_virt;
+static struct guest *guests[BOOT_GUESTS_MAX];
+
+struct guest *guest_at(uint32_t index)
+{
+    return index < guest_count ? guests[index] : NULL;
+}
+
+struct guest *guest_find(const char *name)
+{
+    for (uint32_t i = 0; i < guest_count; i++) {
+        if (guests[i] && strcmp(guests[i]->config->name, name) == 0)
+            return guests[i];
+    }
+    return NULL;
+}
+
+/// Asks the CPU that runs the guest to do something; its vCPUs leave as soon as they can.
+static void request(struct guest *g, uint32_t what)
+{
+    atomic_fetch_or(&g->requests, what);
+    for (uint32_t i = 0; i < g->config->cpus; i++)
+        atomic_fetch_or(&g->vcpus[i].attention, ATTENTION_LEAVE);
+}
+
+void guest_stop(struct guest *g, const char *reason)
+{
+    snprintf(g->stop_reason, sizeof g->stop_reason, "%s", reason);
+    request(g, GUEST_REQUEST_STOP);
+}
+
+void guest_reset(struct guest *g)
+{
+    request(g, GUEST_REQUEST_RESET);
+}
+
+static void on_power_off(void *ctx, int code)
+{
+    struct guest *g = ctx;
+    char reason[48];
+    snprintf(reason, sizeof reason, code ? "powered off with code %d" : "powered off", code);
+    guest_stop(g, reason);
+}
+
+static void on_reset(void *ctx)
+{
+    guest_reset(ctx);
+}
+
+static uint64_t on_clock(void *ctx)
+{
+    (void)ctx;
+    return cmos_unix_time();
+}
+
+static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vector)
+{
+    struct guest *g = ctx;
+    if (apic_id >= g->config->cpus)
+        return;
+    struct vcpu *v = &g->vcpus[apic_id];
+    if (kind == IPI_FIXED)
+        lapic_set_irr(&v->lapic, vector, false);
+    else if (kind == IPI_NMI)
+        v->nmi_pending = true;
+    // INIT and STARTUP have no addressee: the only vCPU is the bootstrap processor, which is running.
+    atomic_fetch_or(&v->attention, ATTENTION_EVENT);
+}
+
+static void on_eoi(void *ctx, uint8_t vector)
+{
+    (void)ctx; // no IOAPIC yet: nobody waits for it
+    (void)vector;
+}
+
+static struct lapic *on_peer(void *ctx, uint32_t apic_id)
+{
+    struct guest *g = ctx;
+    return apic_id < g->config->cpus ? &g->vcpus[apic_id].lapic : NULL;
+}
+
+/// Everything that is a device: ports and MMIO of a freshly built machine.
+static enum status build_devices(struct guest *g)
+{
+    enum status s;
+    g->uart.output = guest_console_byte;
+    g->uart.ctx = g;
+    g->rtc.unix_time = on_clock;
+    g->power.reset = on_reset;
+    g->power.power_off = on_power_off;
+    g->power.ctx = g;
+    g->lapic_ops = (struct lapic_ops){
+        .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = g->config->cpus, .ctx = g};
+    if ((s = guest_uart_init(&g->uart, &g->io, UART_PORT)) != OK)
+        return s;
+    if ((s = guest_rtc_init(&g->rtc, &g->io, g->memory)) != OK)
+        return s;
+    if ((s = guest_power_init(&g->power, &g->io)) != OK)
+        return s;
+    return guest_pci_init(&g->pci, &g->io);
+}
+
+static enum status build_vcpu(struct guest *g, uint32_t index)
+{
+    struct vcpu *v = &g->vcpus[index];
+    v->guest = g;
+    v->index = index;
+    v->cpu = sched_cpu_of(g->index);
+    v->lapic.bus_divisor = 1;
+    v->decode_cache = calloc(1, emulate_cache_size());
+    if (!v->decode_cache)
+        return ERR_NOMEM;
+    return guest_virt->vcpu_create(v, g->map);
+}
+
+static enum status refuse(const struct boot_guest *config, const char *why)
+{
+    log_error(config->name, "not made: %s", why);
+    return ERR_UNSUPPORTED;
+}
+
+static enum status build(struct guest *g)
+{
+    enum status s = guest_memory_create(g, g->config->memory);
+    if (s == OK)
+        s = guest_virt->map_create(&g->map);
+    if (s == OK)
+        s = build_devices(g);
+    for (uint32_t i = 0; s == OK && i < g->config->cpus; i++)
+        s = build_vcpu(g, i);
+    return s;
+}
+
+static void discard(struct guest *g)
+{
+    for (uint32_t i = 0; i < g->config->cpus; i++) {
+        if (g->vcpus[i].vmx)
+            guest_virt->vcpu_destroy(&g->vcpus[i]);
+        free(g->vcpus[i].decode_cache);
+    }
+    if (g->map)
+        guest_virt->map_destroy(g->map);
+    guest_memory_destroy(g);
+    free(g);
+}
+
+enum status guest_create(const struct boot_guest *config, uint32_t index, const struct virt_ops *virt)
+{
+    if (config->cpus == 0 || config->cpus > GUEST_CPUS_MAX)
+        return refuse(config, "this version runs guests with one vCPU: write 'cpus = 1'");
+    if (config->memory < MEMORY_MIN || config->memory > MEMORY_MAX || config->memory % GUEST_CHUNK)
+        return refuse(config, "memory must be 4M to 64G, in steps of 2M");
+    if (config->nic[0])
+        return refuse(config, "this version has no virtual NICs: remove 'nic ='");
+    guest_virt = virt;
+    struct guest *g = calloc(1, sizeof *g);
+    if (!g) {
+        log_error(config->name, "not made: no memory for it");
+        return ERR_NOMEM;
+    }
+    g->config = config;
+    g->index = index;
+    g->created_ns = time_ns();
+    enum status s = build(g);
+    if (s == OK)
+        s = bus_guest_add(config->name, config->devices, config->device_count, &g->io, &g->pci, &g->bus);
+    if (s != OK) {
+        log_error(config->name, "not made: %s",
+                  s == ERR_NOMEM ? "not enough memory in this machine" : status_name(s));
+        discard(g);
+        return s;
+    }
+    guests[index] = g;
+    if (index >= guest_count)
+        guest_count = index + 1;
+    log_info(config->name, "%llu MiB, %u vCPU on CPU %u, %u remote function%s",
+             (unsigned long long)(config->memory >> 20), (unsigned)config->cpus,
+             (unsigned)sched_cpu_of(index), (unsigned)config->device_count,
+             config->device_count == 1 ? "" : "s");
+    return OK;
+}
+
+static enum status target_write(void *ctx, uint64_t gpa, const void *from, uint64_t size)
+{
+    return guest_memory_write(ctx, gpa, from, size);
+}
+
+static enum status target_fill(void *ctx, uint64_t gpa, uint8_t byte, uint64_t size)
+{
+    return guest_memory_fill(ctx, gpa, byte, size);
+}
+
+/// 32-bit protected mode without paging, flat segments, interrupts off (Multiboot 3.2).
+static void start_state(const struct multiboot_entry *entry, struct vcpu_start *s)
+{
+    static const struct segment code = {.selector = 8, .limit = 0xffffffff, .access_rights = 0xc09b};
+    static const struct segment data = {.selector = 16, .limit = 0xffffffff, .access_rights = 0xc093};
+
+    *s = (struct vcpu_start){.rip = entry->eip, .cr0 = CR0_PE | CR0_ET};
+    s->gpr[RAX] = MULTIBOOT_ENTRY_MAGIC;
+    s->gpr[RBX] = entry->ebx;
+    for (unsigned i = 0; i < SEG_LDTR; i++)
+        s->segments[i] = i == SEG_CS ? code : data;
+    s->segments[SEG_LDTR] = (struct segment){.access_rights = 0x10000};
+    s->segments[SEG_TR] = (struct segment){.limit = 0x67, .access_rights = 0x8b};
+    s->gdtr.limit = s->idtr.limit = 0xffff;
+}
+
+static enum status load_image(struct guest *g, struct vcpu_start *start)
+{
+    const struct boot_guest *c = g->config;
+    struct image_module modules[BOOT_MODULES_MAX];
+    static char args[BOOT_MODULES_MAX][BOOT_PATH_MAX + sizeof c->modules[0].args +
+                                       1]; // the boot CPUs' guests start one at a time
+    struct multiboot_entry entry;
+    const char *why = "";
+
+    for (uint32_t i = 0; i < c->module_count; i++) {
+        snprintf(args[i], sizeof args[i], "%s%s%s", c->modules[i].path, c->modules[i].args[0] ? " " : "",
+                 c->modules[i].args);
+        modules[i] = (struct image_module){
+            .bytes = phys_to_virt(c->modules[i].base), .size = c->modules[i].size, .args = args[i]};
+    }
+    const struct multiboot_image image = {.kernel = phys_to_virt(c->kernel.base),
+                                          .kernel_size = c->kernel.size,
+                                          .cmdline = c->cmdline,
+                                          .modules = modules,
+                                          .module_count = c->module_count};
+    const struct image_target target = {
+        .write = target_write,
+        .fill = target_fill,
+        .ctx = g,
+        .low_end = g->memory < GUEST_LOW_END ? g->memory : GUEST_LOW_END,
+        .high_end = g->memory > GUEST_LOW_END ? g->memory - GUEST_LOW_END + GUEST_HIGH_START : 0};
+    enum status s = multiboot_load(&image, &target, &entry, &why);
+    if (s != OK) {
+        snprintf(g->stop_reason, sizeof g->stop_reason, "kernel %s %s", c->kernel.path, why);
+        return s;
+    }
+    start_state(&entry, start);
+    return OK;
+}
+
+void guest_start(struct guest *g)
+{
+    struct vcpu_start start;
+    struct vcpu *v = &g->vcpus[0];
+
+    if (g->starts++ > 0)
+        guest_memory_clear(g);
+    if (load_image(g, &start) != OK) {
+        log_error(g->config->name, "not started: %s", g->stop_reason);
+        atomic_store(&g->state, GUEST_STOPPED);
+        return;
+    }
+    v->tsc_offset = 0;
+    lapic_reset(&v->lapic, v->index, true, &g->lapic_ops);
+    msr_reset(v);
+    guest_virt->vcpu_reset(v, &start);
+    atomic_store(&v->attention, 0);
+    g->stop_reason[0] = 0;
+    atomic_store(&g->state, GUEST_RUNNING);
+    atomic_store(&v->state, VCPU_RUNNABLE);
+    log_info(g->config->name, "started, entry 0x%llx", (unsigned long long)start.rip);
+    trace(TRACE_GUEST_START, g->index);
+}
+
+/// Brings a stopped guest's machine back to its power-on state.
+static void reset_devices(struct guest *g)
+{
+    guest_console_flush(g);
+    guest_uart_reset(&g->uart);
+    guest_power_reset(&g->power);
+    bus_guest_reset(g->bus);
+}
+
+static void stop_now(struct guest *g)
+{
+    for (uint32_t i = 0; i < g->config->cpus; i++)
+        atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
+    reset_devices(g);
+    atomic_store(&g->state, GUEST_STOPPED);
+    trace(TRACE_GUEST_STOP, g->index);
+    log_info(g->config->name, "stopped: %s", g->stop_reason);
+}
+
+void guest_tend(struct guest *g)
+{
+    uint32_t requests = atomic_exchange(&g->requests, 0);
+    if (requests & GUEST_REQUEST_STOP) {
+        if (atomic_load(&g->state) != GUEST_STOPPED)
+            stop_now(g);
+    } else if (requests & GUEST_REQUEST_RESET) {
+        log_info(g->config->name, "reset");
+        for (uint32_t i = 0; i < g->config->cpus; i++)
+            atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
+        reset_devices(g);
+        guest_start(g);
+    }
+    if (atomic_load(&g->state) != GUEST_WAITING)
+        return;
+    if (bus_guest_ready(g->bus)) {
+        guest_start(g);
+    } else if (time_ns() - g->created_ns > g->config->wait_s * 1000000000ull) {
+        log_warn(g->config->name, "starts without all its devices: they did not come in %u s",
+                 (unsigned)g->config->wait_s);
+        guest_start(g);
+    }
+}
+
+enum vm_result vm_stop(struct vcpu *v, const char *fmt, ...)
+{
+    struct guest *g = v->guest;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(g->stop_reason, sizeof g->stop_reason, fmt, ap);
+    va_end(ap);
+    guest_console_flush(g);
+    log_error(g->config->name, "%s", g->stop_reason);
+    guest_virt->dump(v);
+    atomic_store(&v->state, VCPU_STOPPED);
+    request(g, GUEST_REQUEST_STOP);
+    return VM_STOP;
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A guest: memory, devices, vCPUs, and its life (waiting for devices -> running -> stopped).
+// One vCPU per guest in this version; GUEST_CPUS_MAX says so and guest_create() refuses more.
+#pragma once
+#include "hv/bus/bus.h"
+#include "hv/platform/devices.h"
+#include "hv/platform/io_space.h"
+#include "hv/platform/pci_host.h"
+#include "hv/vm/vcpu.h"
+#include "hv/vm/virt.h"
+#include "rt/boot_info.h"
+#include "rt/frames.h"
+#include "rt/status.h"
+
+#define GUEST_CPUS_MAX   1u
+#define GUEST_LOW_END    0xc0000000ull // RAM below 4 GiB ends here; the rest is from 4 GiB on
+#define GUEST_HIGH_START 0x100000000ull
+#define GUEST_HOLE_START 0xa0000ull // legacy video memory: nobody's
+#define GUEST_HOLE_END   0xc0000ull
+#define GUEST_CHUNK      0x200000ull // RAM is given, zeroed and mapped in pieces of this size
+
+enum guest_state {
+    GUEST_WAITING, // for its devices, until its `wait` is over
+    GUEST_RUNNING,
+    GUEST_STOPPED,
+};
+
+/// What the console (any CPU) asks of a guest; carried out by the CPU that runs it.
+#define GUEST_REQUEST_STOP  0x1u
+#define GUEST_REQUEST_RESET 0x2u
+
+struct guest {
+    const struct boot_guest *config;
+    uint32_t index;
+    _Atomic uint32_t state;
+    _Atomic uint32_t requests;
+    char stop_reason[160];
+    uint64_t created_ns; // when it began to wait
+    uint64_t starts;
+
+    uint64_t memory;       // bytes
+    phys_t *chunks;        // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)
+    uint8_t *chunk_mapped; // 1: zeroed and in the nested map
+    uint32_t chunk_count;
+    struct nested_map *map;
+
+    struct io_space io;
+    struct guest_pci pci;
+    struct guest_uart uart;
+    struct guest_rtc rtc;
+    struct guest_power power;
+    struct bus_guest *bus;
+
+    char line[224]; // console output up to the next newline
+    uint32_t line_length;
+
+    struct vcpu vcpus[GUEST_CPUS_MAX];
+    struct lapic_ops lapic_ops;
+};
+
+/// Makes a guest from its section of farbus.ini: reserves memory, adds devices, tells the bus. It is then
+/// WAITING. Errors are logged with the guest's name; a guest that cannot be made costs nothing.
+MUST_CHECK enum status guest_create(const struct boot_guest *config, uint32_t index,
+                                    const struct virt_ops *virt);
+/// All guests, by index; NULL where there is none.
+struct guest *guest_at(uint32_t index);
+struct guest *guest_find(const char *name);
+extern uint32_t guest_count;
+extern const struct virt_ops *guest_virt;
+
+/// Loads the image and makes the vCPU runnable. On failure the guest is STOPPED with a reason.
+void guest_start(struct guest *g);
+/// Stops it: vCPUs leave, devices are reset. `reason` is a sentence.
+void guest_stop(struct guest *g, const char *reason);
+/// Power-on state, image loaded again.
+void guest_reset(struct guest *g);
+/// Carries out requests and state changes; called by the scheduler on the CPU that runs the guest, between
+/// slices.
+void guest_tend(struct guest *g);
+/// Output of the guest's UART; flush prints what waits without a newline.
+void guest_console_byte(void *guest, char byte);
+void guest_console_flush(struct guest *g);
+
+// memory.c
+MUST_CHECK enum status guest_memory_create(struct guest *g, uint64_t bytes);
+void guest_memory_destroy(struct guest *g);
+/// True if gpa is RAM of this guest.
+bool guest_memory_contains(const struct guest *g, uint64_t gpa);
+/// Makes the piece of RAM that holds gpa usable (zeroed, mapped). gpa must be RAM.
+MUST_CHECK enum status guest_memory_touch(struct guest *g, uint64_t gpa);
+/// Our view of guest RAM: NULL when not RAM, else *contiguous bytes may be used from there.
+void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous);
+/// Copies into guest RAM. ERR_RANGE: not all of it is RAM (nothing before the first bad page is undone).
+MUST_CHECK enum status guest_memory_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
+MUST_CHECK enum status guest_memory_fill(struct guest *g, uint64_t gpa, uint8_t byte, uint64_t size);
+/// Throws the contents away: RAM reads as zero again.
+void guest_memory_clear(struct guest *g);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "hv/vm/sched.h"
+#include "hv/vm/guest.h"
+#include "hv/vm/vm.h"
+#include "rt/cpu.h"
+#include "rt/log.h"
+#include "rt/time.h"
+#include "rt/x86.h"
+
+uint32_t sched_cpu_of(uint32_t guest_index)
+{
+    uint32_t cpus = cpu_count();
+    return cpus == 1 ? 0 : 1 + guest_index % (cpus - 1);
+}
+
+/// A halted vCPU runs again when its local APIC or an NMI has something for it.
+static void wake(struct vcpu *v)
+{
+    if (atomic_load(&v->state) != VCPU_HALTED)
+        return;
+    (void)lapic_tick(&v->lapic, vm_guest_tsc(v, rdtsc()));
+    if (v->nmi_pending || (v->halt_interruptible && lapic_pending(&v->lapic) >= 0))
+        atomic_store(&v->state, VCPU_RUNNABLE);
+}
+
+static void run_slice(struct vcpu *v)
+{
+    uint64_t now = rdtsc();
+    uint64_t end = now + time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
+    uint64_t timer = lapic_tick(&v->lapic, vm_guest_tsc(v, now));
+    if (timer && timer - v->tsc_offset < end)
+        end = timer - v->tsc_offset;
+    v->slice_end_tsc = end;
+    // A request made after guest_tend() looked is seen at the end of this slice at the latest.
+    atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
+    if (guest_virt->run(v) == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending)
+        log_info(v->guest->config->name, "vCPU %u halted with interrupts off: only a reset can wake it",
+                 (unsigned)v->index);
+}
+
+_Noreturn void sched_run(void (*tend)(void))
+{
+    uint32_t self = cpu_self()->index;
+    for (;;) {
+        if (tend)
+            tend();
+        bool ran = false;
+        for (uint32_t i = 0; i < guest_count; i++) {
+            struct guest *g = guest_at(i);
+            if (!g || sched_cpu_of(i) != self)
+                continue;
+            guest_tend(g);
+            for (uint32_t c = 0; c < g->config->cpus; c++) {
+                struct vcpu *v = &g->vcpus[c];
+                wake(v);
+                if (atomic_load(&v->state) == VCPU_RUNNABLE) {
+                    run_slice(v);
+                    ran = true;
+                }
+            }
+        }
+        if (!ran)
+            cpu_pause();
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Which vCPU runs where. Guests are dealt out to the CPUs; a CPU runs its vCPUs in turn, a slice each.
+#pragma once
+#include <stdint.h>
+
+#define SCHED_SLICE_US 1000u
+
+/// The CPU a guest's vCPUs run on: CPU 0 keeps the house where there are others.
+uint32_t sched_cpu_of(uint32_t guest_index);
+/// Runs this CPU's vCPUs for ever. `tend` is called between slices (CPU 0: network, console; others: NULL).
+_Noreturn void sched_run(void (*tend)(void));

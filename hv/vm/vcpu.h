@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A virtual CPU: the part of it that does not depend on whose virtualization extension runs it.
+// hv/vmx/run.S knows the offsets of the first fields.
+#pragma once
+#include "hv/platform/lapic.h"
+#include "hv/vm/emulate.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct guest;
+struct vmx_vcpu;
+
+/// Indices into vcpu.gpr: encoding order.
+enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPR_COUNT };
+
+enum vcpu_state {
+    VCPU_STOPPED, // not to be run: guest not started, or stopped
+    VCPU_RUNNABLE,
+    VCPU_HALTED, // HLT: runs again when an interrupt or NMI waits
+};
+
+/// Reasons to look before the next VM entry (vcpu.attention).
+#define ATTENTION_EVENT 0x1u // something may have to be injected
+#define ATTENTION_LEAVE 0x2u // go back to the scheduler: the guest was stopped, paused or reset
+
+#define MSR_STORE_MAX 64
+
+struct vcpu {
+    uint64_t gpr[GPR_COUNT]; // gpr[RSP] is valid only between virt->get_registers and set_registers
+    uint64_t host_rsp;       // where vmx_enter() left the CPU's stack
+    uint64_t slice_end_tsc;  // leave for the scheduler at this TSC
+    _Atomic uint32_t attention;
+    uint8_t launched;
+
+    struct guest *guest;
+    struct vmx_vcpu *vmx;
+    uint32_t index; // in its guest; also its APIC id
+    uint32_t cpu;   // physical CPU it runs on
+    _Atomic uint32_t state;
+    uint64_t tsc_offset; // guest TSC = TSC + offset
+    struct lapic lapic;
+    struct emulate_cache *decode_cache;
+
+    // An event that was being delivered when a VM exit came, or an exception to raise: goes first at the next
+    // entry.
+    struct {
+        bool valid, has_error;
+        uint32_t info; // VM-entry interruption information without the error-code bit
+        uint32_t error;
+        uint32_t length; // of the instruction, for software interrupts
+    } event;
+    bool nmi_pending;
+    bool halt_interruptible; // RFLAGS.IF at the HLT
+
+    uint64_t xcr0;
+    uint64_t msr_store[MSR_STORE_MAX]; // MSRs that only remember what was written; index from hv/vm/msr.c
+    uint64_t exits[80];                // by basic exit reason
+    uint64_t entries;
+};
+
+_Static_assert(offsetof(struct vcpu, host_rsp) == 128, "hv/vmx/run.S");
+_Static_assert(offsetof(struct vcpu, launched) == 148, "hv/vmx/run.S");

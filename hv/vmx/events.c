@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Event injection (SDM vol. 3, 27.6 and 28.2.4): one event an entry, in the order: what was being delivered
+// when an exit came, an exception we raise, NMI, the local APIC's highest vector. What cannot go now is
+// waited for with a window exit.
+#include "hv/vmx/vmx.h"
+#include "rt/x86.h"
+
+static bool is_software(uint32_t info)
+{
+    uint32_t type = info & INTR_INFO_TYPE;
+    return type == INTR_TYPE_SOFTWARE || type == INTR_TYPE_PRIV_SW || type == INTR_TYPE_SW_EXCEPTION;
+}
+
+void vmx_keep_vectoring(struct vcpu *v)
+{
+    uint32_t info = (uint32_t)vmread(IDT_VECTORING_INFO);
+    if (!(info & INTR_INFO_VALID))
+        return;
+    v->event.valid = true;
+    v->event.info = info & (INTR_INFO_VALID | INTR_INFO_TYPE | INTR_INFO_VECTOR);
+    v->event.has_error = (info & INTR_INFO_ERROR_CODE) != 0;
+    v->event.error = v->event.has_error ? (uint32_t)vmread(IDT_VECTORING_ERROR_CODE) : 0;
+    v->event.length = is_software(info) ? (uint32_t)vmread(VM_EXIT_INSTRUCTION_LENGTH) : 0;
+    if ((info & INTR_INFO_TYPE) == INTR_TYPE_NMI) // its delivery set blocking; it is being delivered anew
+        vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_BY_NMI);
+    atomic_fetch_or_explicit(&v->attention, ATTENTION_EVENT, memory_order_relaxed);
+}
+
+/// Contributory exceptions (SDM vol. 3, table 6-4).
+static bool contributory(uint8_t vector)
+{
+    return vector == EXC_DE || vector == EXC_TS || vector == EXC_NP || vector == EXC_SS || vector == EXC_GP;
+}
+
+void vmx_raise_vector(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+    // An exception while an exception was being delivered: double fault rules (SDM vol. 3, table 6-5).
+    if (v->event.valid && (v->event.info & INTR_INFO_TYPE) == INTR_TYPE_EXCEPTION) {
+        uint8_t first = (uint8_t)v->event.info;
+        bool is_double = (contributory(first) && contributory(vector)) ||
+                         (first == EXC_PF && (vector == EXC_PF || contributory(vector)));
+        if (is_double) {
+            vector = EXC_DF;
+            has_error = true;
+            error = 0;
+        }
+    }
+    v->event.valid = true;
+    v->event.info = INTR_INFO_VALID | INTR_TYPE_EXCEPTION | vector;
+    v->event.has_error = has_error && (vmread(GUEST_CR0) & CR0_PE);
+    v->event.error = error;
+    v->event.length = 0;
+    atomic_fetch_or_explicit(&v->attention, ATTENTION_EVENT, memory_order_relaxed);
+}
+
+void vmx_raise(struct vcpu *v, const struct emulate_fault *fault)
+{
+    if (fault->vector == EXC_PF)
+        write_cr2(fault->cr2); // the guest's CR2 is in the CPU while its vCPU is loaded
+    vmx_raise_vector(v, fault->vector, fault->has_error, fault->error);
+}
+
+static void set_window(struct vcpu *v, uint32_t bit, bool on)
+{
+    uint32_t controls = on ? v->vmx->cpu_controls | bit : v->vmx->cpu_controls & ~bit;
+    if (controls != v->vmx->cpu_controls) {
+        v->vmx->cpu_controls = controls;
+        vmwrite(PROCESSOR_BASED_CONTROLS, controls);
+    }
+}
+
+void vmx_prepare_entry(struct vcpu *v)
+{
+    atomic_fetch_and_explicit(&v->attention, ~ATTENTION_EVENT, memory_order_acquire);
+    bool injected = false;
+    uint32_t blocking = (uint32_t)vmread(GUEST_INTERRUPTIBILITY);
+
+    if (v->event.valid) {
+        uint32_t info = v->event.info;
+        if (v->event.has_error) {
+            info |= INTR_INFO_ERROR_CODE;
+            vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, v->event.error);
+        }
+        if (is_software(info))
+            vmwrite(VM_ENTRY_INSTRUCTION_LENGTH, v->event.length);
+        vmwrite(VM_ENTRY_INTERRUPTION_INFO, info);
+        v->event.valid = false;
+        injected = true;
+    } else if (v->nmi_pending && !(blocking & (BLOCKING_BY_NMI | BLOCKING_BY_MOV_SS | BLOCKING_BY_STI))) {
+        vmwrite(VM_ENTRY_INTERRUPTION_INFO, INTR_INFO_VALID | INTR_TYPE_NMI | EXC_NMI);
+        v->nmi_pending = false;
+        injected = true;
+    }
+    set_window(v, CPU_NMI_WINDOW, v->nmi_pending);
+
+    int vector = lapic_pending(&v->lapic);
+    if (vector >= 0 && !injected && (vmread(GUEST_RFLAGS) & RFLAGS_IF) &&
+        !(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))) {
+        lapic_accept(&v->lapic, (uint8_t)vector);
+        vmwrite(VM_ENTRY_INTERRUPTION_INFO, INTR_INFO_VALID | INTR_TYPE_EXTERNAL | (uint32_t)vector);
+        vector = lapic_pending(&v->lapic);
+    }
+    set_window(v, CPU_INTERRUPT_WINDOW, vector >= 0);
+}

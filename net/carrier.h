@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The carrier seam: what moves frames of a link between two machines. `udp` (net/udp.c) is one; `l2` will be
+// another. A carrier may lose, repeat and reorder frames; it must not deliver what it knows to be damaged. It
+// knows nothing of links: what it receives goes to the function that net/stack.c gave it.
+#pragma once
+#include "rt/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/// The way to one peer, kept by the link for the carrier (resolved addresses, headers made in advance).
+struct carrier_path {
+    uint32_t peer;        // IPv4 address, network order
+    uint32_t header_size; // 0: nothing prepared
+    uint64_t fresh_until; // time_ns() after which the carrier looks again
+    uint8_t header[48];
+    uint32_t header_sum; // carrier's own
+};
+
+struct carrier {
+    const char *name; // "udp"
+    void *ctx;
+    /// Prepares the way to path->peer, as far as it can be done now. Never waits.
+    void (*open)(void *ctx, struct carrier_path *path);
+    /// Sends one frame; the bytes are free on return. ERR_BUSY: the NIC is full, try again after the next
+    /// poll. Any other error: the frame is lost, as if on the wire.
+    MUST_CHECK enum status (*send)(void *ctx, struct carrier_path *path, const void *frame, size_t size);
+    /// Largest frame, in bytes (link MTU less the carrier's own headers).
+    size_t (*frame_max)(void *ctx);
+};

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Inside of the link: one node's links and the functions its files share. Only net/link*.c, net/stack.c
+// (which owns the memory) and tests include this. Everybody else sees net/link.h.
+//
+//   link.c            pool, callers' functions, frames in, timers
+//   link_handshake.c  HELLO, HELLO_ACK, BYE; epochs; freeze, grace period, down
+//   link_reliable.c   sequence, acknowledgement, retransmission, rate
+//   link_records.c    records into frames, frames into records
+//
+// Invariants of the sender: una <= nxt <= tail (serial numbers). [una, nxt) was sent at least once and is
+// kept until it is acknowledged; [nxt, tail) is complete and waits for the window; tail is the frame that
+// records are appended to.
+#pragma once
+#include "net/carrier.h"
+#include "net/link.h"
+
+#define LINK_POOL     8u  // links of one node
+#define LINK_TX_SLOTS 64u // frames kept or queued per link; power of two
+#define LINK_FRAME_BYTES                                                                                     \
+    1472u // largest frame this implementation makes or takes: Ethernet's 1500 less IPv4 and UDP headers
+#define LINK_TX_RESERVE                                                                                      \
+    28u // remote: slots kept free for what answers one full frame of requests; worst case: frames of
+        // 548 bytes, 26 requests of 20 bytes, each answered by 264 bytes, one to a frame
+_Static_assert(LINK_TX_SLOTS >= WIRE_WINDOW + LINK_TX_RESERVE,
+               "the window must be able to move while answers wait");
+
+enum tx_state {
+    TX_QUEUED,    // complete, not sent yet
+    TX_IN_FLIGHT, // sent, nothing heard
+    TX_LOST,      // believed lost, to be sent again
+    TX_SACKED,    // the peer has it
+};
+
+struct tx_slot {
+    uint64_t sent_ns; // last transmission
+    uint16_t size;
+    uint8_t tries;
+    uint8_t state; // enum tx_state
+};
+
+struct link {
+    struct link_node *node;
+    const struct link_events *events;
+    void *ctx;
+    const struct carrier *carrier;
+    enum link_state state;
+    bool host;            // this end is the host's
+    bool flush;           // send the open frame as soon as the window allows
+    bool carrier_busy;    // the NIC was full: pump again at the next poll
+    bool ack_now;         // an acknowledgement must leave before this input ends
+    uint8_t in_callback;  // depth: link_close inside a callback must not pull the ground away
+    uint32_t incarnation; // changes with every epoch and close: callbacks check it
+    uint32_t epoch, peer_boot_id;
+    uint16_t frame_max; // agreed
+    struct carrier_path path;
+    char peer_node[WIRE_NAME_MAX];
+
+    // handshake
+    uint32_t attempt;        // of the HELLO that this session began with
+    uint32_t hello_tries;    // of this epoch
+    uint32_t hello_failures; // refusals in a row, for quiet logs
+    uint64_t hello_due, hello_interval;
+
+    // sender
+    uint32_t una, nxt, tail;
+    uint32_t open_size;       // bytes in the open frame, header included
+    uint32_t in_flight, lost; // slots in these states
+    uint32_t cwnd, ssthresh, cwnd_acked, recover;
+    uint32_t backoff;
+    uint64_t srtt, rttvar, rto;
+    uint64_t rto_due, rack_due; // ~0: none
+    uint64_t rack_sent;         // newest sent_ns that is known to have arrived
+    uint64_t last_sent;
+
+    // receiver
+    uint32_t rcv_nxt;     // next DATA frame to deliver
+    uint32_t rcv_have;    // bit i: frame rcv_nxt + i waits in rx
+    uint32_t ack_pending; // DATA frames delivered since the last acknowledgement left
+    uint64_t ack_due;     // ~0: none
+    uint64_t last_heard, outstanding_since, frozen_at;
+
+    uint64_t due; // earliest of all timers
+    struct link_stats stats;
+    struct tx_slot tx[LINK_TX_SLOTS];
+    uint16_t rx_size[WIRE_WINDOW];
+    uint8_t tx_frame[LINK_TX_SLOTS][LINK_FRAME_BYTES];
+    uint8_t rx_frame[WIRE_WINDOW][LINK_FRAME_BYTES];
+};
+
+struct link_node {
+    char name[WIRE_NAME_MAX];
+    uint32_t boot_id;
+    uint64_t random;
+    uint32_t attempts; // HELLOs with a new epoch, of all links: wire_hello.attempt
+    const struct carrier *carrier;
+    const struct link_events *listen_events;
+    enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx, const char **why);
+    void *accept_arg;
+    uint64_t due;     // no timer of any link before this
+    uint64_t bye_due; // next answer to an unknown epoch not before this
+    struct link_node_stats stats;
+    struct link links[LINK_POOL];
+};
+
+#define NEVER (~0ull)
+
+static inline struct tx_slot *link_slot(struct link *l, uint32_t sequence)
+{
+    return &l->tx[sequence % LINK_TX_SLOTS];
+}
+static inline uint8_t *link_frame(struct link *l, uint32_t sequence)
+{
+    return l->tx_frame[sequence % LINK_TX_SLOTS];
+}
+static inline uint32_t link_outstanding(const struct link *l)
+{
+    return l->nxt - l->una;
+}
+static inline uint32_t link_free_slots(const struct link *l)
+{
+    return LINK_TX_SLOTS - 1 - (l->tail - l->una); // the open frame holds one
+}
+
+// link.c
+struct link *link_take(struct link_node *node, const struct link_events *events, void *ctx, uint32_t peer,
+                       const char *peer_node, bool host);
+void link_give(struct link *l);
+uint64_t link_random(struct link_node *node);
+/// Recomputes l->due from all its timers, and tells the node.
+void link_reschedule(struct link *l);
+
+// link_handshake.c
+void link_hello_start(struct link *l, uint64_t now, uint64_t delay);
+void link_hello_repeat(struct link *l, uint64_t now);
+void link_handshake_input(struct link_node *node, const struct carrier *carrier, uint32_t peer,
+                          const struct wire_frame *frame, uint64_t now);
+void link_bye(struct link_node *node, struct link *l, const struct carrier *carrier, uint32_t peer,
+              uint32_t epoch, enum wire_bye_reason reason, const char *why);
+/// The epoch is over: host goes back to CONNECTING, remote's link is given back; `down` is called.
+void link_down(struct link *l, uint64_t now, const char *why);
+void link_heard(struct link *l, uint64_t now);
+void link_watch(struct link *l, uint64_t now);
+
+// link_reliable.c
+void link_reset(struct link *l, uint32_t epoch, uint64_t now);
+void link_acknowledged(struct link *l, const struct wire_frame *frame, uint64_t now);
+void link_answer_duplicate(struct link *l, uint64_t now);
+void link_measure(struct link *l, uint64_t rtt);
+/// Sends whatever may be sent: lost frames first, then new ones.
+void link_pump(struct link *l, uint64_t now);
+void link_send_ack(struct link *l, uint64_t now);
+void link_retransmit_due(struct link *l, uint64_t now);
+
+// link_records.c
+void link_open_frame(struct link *l);
+void link_close_frame(struct link *l);
+void link_data_input(struct link *l, const struct wire_frame *frame, uint64_t now);
+/// Delivers buffered frames that became deliverable.
+void link_deliver_waiting(struct link *l, uint64_t now);

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// See sim.h.
+#include "tests/unit/net/sim.h"
+#include "rt/panic.h"
+#include "rt/time.h"
+#include "tests/unit/host/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PACKETS 4096u
+
+struct packet {
+    bool used;
+    uint64_t at;
+    uint32_t from, to;
+    size_t size;
+    uint8_t *bytes; // exactly as large as the frame: ASan sees every byte read too far
+};
+
+struct sim_node sim_nodes[SIM_NODES];
+struct sim_faults sim_faults;
+uint64_t sim_delay_ns = 200000;
+static struct packet packets[PACKETS];
+static uint64_t state;
+
+uint64_t sim_random(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static bool happens(unsigned permille)
+{
+    return sim_random() % 1000 < permille;
+}
+
+static void put(uint32_t from, uint32_t to, const void *frame, size_t size)
+{
+    for (unsigned i = 0; i < PACKETS; i++) {
+        struct packet *p = &packets[i];
+        if (p->used)
+            continue;
+        uint64_t delay = sim_delay_ns + sim_random() % (sim_delay_ns / 8 + 1);
+        if (happens(sim_faults.reorder))
+            delay += sim_random() % (sim_delay_ns * 8);
+        *p = (struct packet){true, time_ns() + delay, from, to, size, malloc(size)};
+        memcpy(p->bytes, frame, size);
+        return;
+    }
+    panic("simulated wire is full");
+}
+
+static void path_open(void *ctx, struct carrier_path *path)
+{
+    (void)ctx;
+    path->fresh_until = 1;
+}
+
+static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
+{
+    struct sim_node *n = ctx;
+    if (path->fresh_until != 1)
+        panic("path was never opened");
+    if (size > n->frame_max)
+        panic("frame of %zu bytes", size);
+    if (happens(sim_faults.nic_full))
+        return ERR_BUSY;
+    n->frames_out++;
+    if (!n->cable)
+        return ERR_LINK_DOWN;
+    // A damaged frame fails the carrier's checksum: it is one more kind of loss.
+    if (happens(sim_faults.loss) || happens(sim_faults.damage))
+        return OK;
+    put(n->address, path->peer, frame, size);
+    if (happens(sim_faults.duplicate))
+        put(n->address, path->peer, frame, size);
+    return OK;
+}
+
+static size_t frame_max(void *ctx)
+{
+    return ((struct sim_node *)ctx)->frame_max;
+}
+
+void sim_start(uint64_t seed)
+{
+    state = seed * 0x9e3779b97f4a7c15u | 1;
+    sim_faults = (struct sim_faults){0};
+    sim_delay_ns = 200000;
+    for (unsigned i = 0; i < 16; i++)
+        (void)sim_random();
+    host_time_set_ns(1000000000);
+}
+
+void sim_stop(void)
+{
+    for (unsigned i = 0; i < PACKETS; i++) {
+        if (packets[i].used)
+            free(packets[i].bytes);
+        packets[i].used = false;
+    }
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        free(sim_nodes[i].link);
+        sim_nodes[i].link = NULL;
+    }
+}
+
+void sim_boot(unsigned n, const char *name)
+{
+    struct sim_node *s = &sim_nodes[n];
+    free(s->link);
+    *s = (struct sim_node){.address = n + 1,
+                           .cable = true,
+                           .carrier = {"sim", s, path_open, frame_send, frame_max},
+                           .link = calloc(1, sizeof *s->link),
+                           .frame_max = LINK_FRAME_BYTES};
+    link_start(s->link, name, (uint32_t)sim_random() | 1, sim_random(), &s->carrier);
+}
+
+void sim_on(unsigned n)
+{
+    link_select(sim_nodes[n].link);
+}
+
+static void deliver(struct packet *slot)
+{
+    struct packet p = *slot; // what it causes may take the slot
+    slot->used = false;
+    if (p.to - 1 < SIM_NODES && sim_nodes[p.to - 1].link != NULL && sim_nodes[p.to - 1].cable) {
+        link_select(sim_nodes[p.to - 1].link);
+        link_input(&sim_nodes[p.to - 1].carrier, p.from, p.bytes, p.size);
+    }
+    free(p.bytes);
+}
+
+void sim_run(uint64_t ns, uint64_t step, void (*each)(void))
+{
+    uint64_t end = time_ns() + ns, tick = time_ns();
+    for (;;) {
+        uint64_t now = time_ns();
+        if (now >= tick) {
+            if (each != NULL)
+                each();
+            tick = now + step;
+        }
+        uint64_t next = tick < end ? tick : end;
+        struct packet *first = NULL;
+        for (unsigned i = 0; i < PACKETS; i++)
+            if (packets[i].used && packets[i].at <= next) {
+                next = packets[i].at;
+                first = &packets[i];
+            }
+        for (unsigned i = 0; i < SIM_NODES; i++) {
+            if (sim_nodes[i].link == NULL)
+                continue;
+            link_select(sim_nodes[i].link);
+            if (link_next() < next) {
+                next = link_next();
+                first = NULL;
+            }
+        }
+        if (next > now)
+            host_time_set_ns(next);
+        if (first != NULL)
+            deliver(first);
+        for (unsigned i = 0; i < SIM_NODES; i++) {
+            if (sim_nodes[i].link == NULL)
+                continue;
+            link_select(sim_nodes[i].link);
+            link_poll(time_ns());
+        }
+        if (time_ns() >= end && first == NULL)
+            return;
+        if (first == NULL && next <= now) // a full NIC is tried again at the next poll, not in no time at all
+            host_time_advance_ns(1000);
+    }
+}
+
+unsigned sim_in_flight(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < PACKETS; i++)
+        n += packets[i].used;
+    return n;
+}

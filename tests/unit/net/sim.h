@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A simulated network for tests: nodes with addresses, a carrier that loses, repeats, delays, reorders and
+// damages frames, the fake clock of tests/unit/host. Everything comes from one seed: a failing run repeats.
+#pragma once
+#include "net/link_node.h"
+
+#define SIM_NODES 4
+
+struct sim_faults { // in 1/1000 of frames
+    unsigned loss, duplicate, reorder, damage, nic_full;
+};
+
+struct sim_node {
+    uint32_t address;
+    bool cable; // pulled when false: nothing in, nothing out
+    struct carrier carrier;
+    struct link_node *link; // heap: ASan guards it
+    size_t frame_max;
+    uint64_t frames_out; // handed to the wire
+};
+
+extern struct sim_node sim_nodes[SIM_NODES];
+extern struct sim_faults sim_faults;
+extern uint64_t sim_delay_ns;
+
+void sim_start(uint64_t seed);
+void sim_stop(void);
+uint64_t sim_random(void);
+/// Starts (or starts again, with a new boot id: everything forgotten) node n. Its address is n + 1.
+void sim_boot(unsigned n, const char *name);
+/// Acts on node n from now on.
+void sim_on(unsigned n);
+/// Runs the network for this long. `each` (may be NULL) is called at least every `step` nanoseconds.
+void sim_run(uint64_t ns, uint64_t step, void (*each)(void));
+/// Frames on their way.
+unsigned sim_in_flight(void);

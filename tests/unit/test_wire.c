@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// LINK: net/wire.c
+// The checks of frames and records: every type, every length, every field once right and once wrong.
+#include "net/wire.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+// cmocka needs the four above
+#include <cmocka.h>
+
+static uint8_t buffer[WIRE_FRAME_MAX];
+
+static struct wire_frame *make(uint8_t type, size_t body)
+{
+    memset(buffer, 0, sizeof buffer);
+    struct wire_frame *f = (struct wire_frame *)buffer;
+    *f = (struct wire_frame){
+        .magic = WIRE_MAGIC, .version = 1, .type = type, .length = (uint16_t)(sizeof *f + body), .epoch = 7};
+    return f;
+}
+
+/// Through a heap copy of exactly this size, so that ASan sees a byte read too far.
+static enum wire_fault check(size_t size)
+{
+    uint8_t *copy = malloc(size != 0 ? size : 1);
+    memcpy(copy, buffer, size);
+    enum wire_fault fault = wire_check_frame(copy, size);
+    free(copy);
+    return fault;
+}
+static enum wire_fault check_own(void)
+{
+    return check(((struct wire_frame *)buffer)->length);
+}
+
+static void test_header(void **state)
+{
+    (void)state;
+    struct wire_frame *f = make(WIRE_ACK, 0);
+    assert_int_equal(check_own(), WIRE_FINE);
+    for (size_t n = 0; n < sizeof *f; n++)
+        assert_int_equal(check(n), WIRE_BAD_SIZE);
+    assert_int_equal(check(sizeof *f + 1), WIRE_BAD_SIZE);
+    f->length++;
+    assert_int_equal(check(sizeof *f), WIRE_BAD_SIZE);
+    f = make(WIRE_ACK, 0);
+    f->magic ^= 1;
+    assert_int_equal(check_own(), WIRE_BAD_MAGIC);
+    f = make(WIRE_ACK, 0);
+    f->version = 2;
+    assert_int_equal(check_own(), WIRE_BAD_VERSION);
+    for (unsigned type = 0; type < 256; type++) {
+        make((uint8_t)type, 0);
+        if (type == 0 || type > WIRE_BYE)
+            assert_int_equal(check_own(), WIRE_BAD_TYPE);
+        else
+            assert_true(check_own() != WIRE_BAD_TYPE);
+    }
+    f = make(WIRE_ACK, 0);
+    f->epoch = 0;
+    assert_int_equal(check_own(), WIRE_BAD_HEADER);
+    f = make(WIRE_ACK, 0);
+    f->sequence = 1;
+    assert_int_equal(check_own(), WIRE_BAD_HEADER);
+    make(WIRE_ACK, 8);
+    assert_int_equal(check_own(), WIRE_BAD_SIZE);
+    make(WIRE_DATA, 7);
+    assert_int_equal(check_own(), WIRE_BAD_SIZE);
+    make(WIRE_DATA, 8);
+    assert_int_equal(check_own(), WIRE_FINE);
+}
+
+static struct wire_hello *hello(void)
+{
+    struct wire_hello *b = (struct wire_hello *)(make(WIRE_HELLO, sizeof *b) + 1);
+    *b = (struct wire_hello){
+        .boot_id = 1, .version_min = 1, .version_max = 3, .frame_max = 1472, .node = "a", .to = "b"};
+    return b;
+}
+
+static void test_hello(void **state)
+{
+    (void)state;
+    hello();
+    assert_int_equal(check_own(), WIRE_FINE);
+    for (size_t n = 0; n < 200; n++) {
+        hello();
+        ((struct wire_frame *)buffer)->length = (uint16_t)(sizeof(struct wire_frame) + n);
+        assert_int_equal(check_own(), n == sizeof(struct wire_hello) ? WIRE_FINE : WIRE_BAD_BODY);
+    }
+    hello()->version_min = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->version_max = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->frame_max = WIRE_FRAME_MIN - 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->frame_max = WIRE_FRAME_MAX + 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->node[0] = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->to[5] = 'x'; // not padded with NUL
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->to[0] = '/';
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello()->to[0] = '\n';
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    struct wire_hello *b = hello();
+    memset(b->node, 'x', sizeof b->node); // no NUL at all
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello();
+    ((struct wire_frame *)buffer)->epoch = 0;
+    assert_int_equal(check_own(), WIRE_BAD_HEADER);
+    hello();
+    ((struct wire_frame *)buffer)->sack = 1;
+    assert_int_equal(check_own(), WIRE_BAD_HEADER);
+}
+
+static struct wire_hello_ack *hello_ack(void)
+{
+    struct wire_hello_ack *b = (struct wire_hello_ack *)(make(WIRE_HELLO_ACK, sizeof *b) + 1);
+    *b = (struct wire_hello_ack){.boot_id = 1, .version = 1, .frame_max = 1472, .node = "disk1"};
+    return b;
+}
+
+static void test_hello_ack_and_bye(void **state)
+{
+    (void)state;
+    hello_ack();
+    assert_int_equal(check_own(), WIRE_FINE);
+    hello_ack()->status = HELLO_STATUS_COUNT;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello_ack()->reserved = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    hello_ack()->frame_max = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    struct wire_hello_ack *b = hello_ack();
+    b->status = HELLO_FULL;
+    b->frame_max = 0; // nothing was agreed
+    assert_int_equal(check_own(), WIRE_FINE);
+    memset(b->why, 'x', sizeof b->why);
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+
+    struct wire_bye *bye = (struct wire_bye *)(make(WIRE_BYE, sizeof *bye) + 1);
+    assert_int_equal(check_own(), WIRE_FINE);
+    bye->reason = BYE_REASON_COUNT;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    bye->reason = 0;
+    bye->reserved[2] = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    make(WIRE_BYE, sizeof *bye + 1);
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+}
+
+static struct wire_announce *announce(unsigned count)
+{
+    size_t size = sizeof(struct wire_announce) + count * sizeof(struct wire_function);
+    make(WIRE_ANNOUNCE, size)->epoch = 0;
+    struct wire_announce *a = (struct wire_announce *)(buffer + sizeof(struct wire_frame));
+    *a = (struct wire_announce){.node = "disk1",
+                                .boot_id = 9,
+                                .generation = 1,
+                                .total = (uint16_t)count,
+                                .parts = 1,
+                                .count = (uint16_t)count};
+    struct wire_function *f = (struct wire_function *)(a + 1);
+    for (unsigned i = 0; i < count; i++)
+        f[i] = (struct wire_function){.vendor = 0x8086,
+                                      .device = 0x10d3,
+                                      .pin = 1,
+                                      .bars = {{.size = 0x4000, .kind = 3}, {0}, {.size = 32, .kind = 1}}};
+    return a;
+}
+static struct wire_function *function(void)
+{
+    return (struct wire_function *)(announce(2) + 1);
+}
+
+static void test_announce(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 15; n++) {
+        announce(n);
+        assert_int_equal(check_own(), WIRE_FINE);
+    }
+    announce(2)->boot_id = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->parts = 0;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->part = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->count = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->count = 0xffff;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->first = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->first = 0xffff;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2)->reserved = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(0)->total = 1; // an empty part of something
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    announce(2);
+    ((struct wire_frame *)buffer)->epoch = 1;
+    assert_int_equal(check_own(), WIRE_BAD_HEADER);
+    announce(1);
+    ((struct wire_frame *)buffer)->length = sizeof(struct wire_frame) + sizeof(struct wire_announce) - 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+
+    function()[1].vendor = 0xffff;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].pin = 5;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].flags = 0x80;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].reserved = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[0].size = 3; // not a power of two
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[0].size = 0; // a kind, but no size
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[0].kind = 4;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[3].size = 16; // a size, but no kind
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[1] = (struct wire_bar){.size = 16, .kind = 2}; // where the upper half must be
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[5] = (struct wire_bar){.size = 16, .kind = 3}; // no upper half
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[2].size = 0x20000; // more than there are ports
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[5].reserved[2] = 1;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+    function()[1].bars[4] = (struct wire_bar){.size = 1ull << 31, .kind = 0x82};
+    assert_int_equal(check_own(), WIRE_FINE);
+    function()[1].bars[4] = (struct wire_bar){.size = 1ull << 32, .kind = 0x82};
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
+}
+
+/// Each record type: the one direction and the lengths that are right.
+static const struct {
+    uint8_t type;
+    bool to_remote, to_host, access, write;
+    uint16_t min, max; // bytes behind the header
+} kinds[] = {
+    {REC_CFG_RD, true, false, true, false, 12, 12}, {REC_CFG_WR, true, false, true, true, 13, 16},
+    {REC_IO_RD, true, false, true, false, 12, 12},  {REC_IO_WR, true, false, true, true, 13, 16},
+    {REC_MRD, true, false, true, false, 12, 12},    {REC_MWR, true, false, true, true, 13, 268},
+    {REC_CPL, false, true, false, false, 0, 0},     {REC_CPLD, false, true, false, false, 1, 256},
+    {REC_ATTACH, true, false, false, false, 4, 4},  {REC_DETACH, true, false, false, false, 0, 0},
+    {REC_RESET, true, false, false, false, 0, 0},   {REC_INTX, false, true, false, false, 4, 4},
+    {REC_MSI, false, true, false, false, 4, 4},     {REC_GONE, false, true, false, false, 0, 0},
+    {REC_ERROR, false, true, false, false, 4, 4},   {REC_CREDIT, true, true, false, false, 4, 4},
+};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+static struct wire_record *record(unsigned kind, unsigned size)
+{
+    memset(buffer, 0, sizeof buffer);
+    struct wire_record *r = (struct wire_record *)buffer;
+    *r = (struct wire_record){.type = kinds[kind].type, .length = (uint16_t)(sizeof *r + size)};
+    r->function = r->type == REC_ATTACH ? 0 : 5;
+    if (kinds[kind].access)
+        ((struct wire_access *)(r + 1))->size = kinds[kind].write ? (uint16_t)(size - 12) : 4;
+    if (r->type == REC_INTX || r->type == REC_CREDIT)
+        buffer[sizeof *r] = 1;
+    return r;
+}
+static enum wire_fault rcheck(enum wire_direction d)
+{
+    uint16_t size = ((struct wire_record *)buffer)->length;
+    uint8_t *copy = malloc(size);
+    memcpy(copy, buffer, size);
+    enum wire_fault fault = wire_check_records(copy, size, d);
+    free(copy);
+    return fault;
+}
+
+static void test_record_lengths(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++)
+        for (unsigned size = 0; size < 400; size++) {
+            record(k, size);
+            bool right = size >= kinds[k].min && size <= kinds[k].max;
+            enum wire_fault fault = rcheck(kinds[k].to_remote ? WIRE_TO_REMOTE : WIRE_TO_HOST);
+            if (kinds[k].type == REC_CFG_WR || kinds[k].type == REC_IO_WR)
+                right = right && size != 15; // three bytes
+            if (right)
+                assert_int_equal(fault, WIRE_FINE);
+            else
+                assert_true(fault == WIRE_BAD_LENGTH || fault == WIRE_BAD_FIELD);
+            fault = rcheck(kinds[k].to_remote ? WIRE_TO_HOST : WIRE_TO_REMOTE);
+            if (!(kinds[k].to_remote && kinds[k].to_host))
+                assert_int_equal(fault, WIRE_BAD_RECORD);
+        }
+}
+
+static void test_record_types(void **state)
+{
+    (void)state;
+    for (unsigned type = 0; type < 256; type++) {
+        bool known = false;
+        for (unsigned k = 0; k < KINDS; k++)
+            known |= kinds[k].type == type;
+        memset(buffer, 0, sizeof buffer);
+        *(struct wire_record *)buffer =
+            (struct wire_record){.type = (uint8_t)type, .length = 8, .function = 1};
+        if (!known) {
+            assert_int_equal(rcheck(WIRE_TO_REMOTE), WIRE_BAD_RECORD);
+            assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_BAD_RECORD);
+        }
+    }
+}
+
+static struct wire_access *access_of(unsigned kind)
+{
+    return (struct wire_access *)(record(kind, kinds[kind].write ? 16 : 12) + 1);
+}
+
+static void test_record_fields(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < KINDS; k++) {
+        enum wire_direction d = kinds[k].to_remote ? WIRE_TO_REMOTE : WIRE_TO_HOST;
+        unsigned size = kinds[k].write ? 16 : kinds[k].min;
+        bool completion = kinds[k].type == REC_CPL || kinds[k].type == REC_CPLD;
+        for (unsigned status = 0; status < 256; status++) {
+            record(k, size)->status = (uint8_t)status;
+            bool right = status == 0;
+            if (completion)
+                right = status == CPL_SC || status == CPL_OWNED ||
+                        (kinds[k].type == REC_CPL && (status == CPL_UR || status == CPL_CRS ||
+                                                      status == CPL_CA || status == CPL_NOT_LENT));
+            assert_int_equal(rcheck(d), right ? WIRE_FINE : WIRE_BAD_FIELD);
+        }
+        record(k, size)->function = kinds[k].type == REC_ATTACH ? 1 : 0;
+        assert_int_equal(rcheck(d), completion ? WIRE_FINE : WIRE_BAD_FIELD);
+        record(k, size)->function = WIRE_HANDLE_MAX + 1;
+        assert_int_equal(rcheck(d), completion ? WIRE_FINE : WIRE_BAD_FIELD);
+        if (!kinds[k].access)
+            continue;
+        access_of(k)->reserved = 1;
+        assert_int_equal(rcheck(d), WIRE_BAD_FIELD);
+        access_of(k)->bar = 6;
+        assert_int_equal(rcheck(d), WIRE_BAD_FIELD);
+        access_of(k)->size = 0;
+        assert_int_equal(rcheck(d), WIRE_BAD_FIELD);
+        access_of(k)->size = 257;
+        assert_int_equal(rcheck(d), WIRE_BAD_FIELD);
+        access_of(k)->offset_high = 1;
+        bool memory = kinds[k].type == REC_MRD || kinds[k].type == REC_MWR;
+        assert_int_equal(rcheck(d), memory ? WIRE_FINE : WIRE_BAD_FIELD);
+        struct wire_access *a = access_of(k);
+        a->offset_high = a->offset = 0xffffffff;
+        assert_int_equal(rcheck(d), WIRE_BAD_FIELD); // wraps
+        bool config = kinds[k].type == REC_CFG_RD || kinds[k].type == REC_CFG_WR;
+        access_of(k)->bar = 1;
+        assert_int_equal(rcheck(d), config ? WIRE_BAD_FIELD : WIRE_FINE);
+        access_of(k)->offset = 4092;
+        assert_int_equal(rcheck(d), WIRE_FINE);
+        access_of(k)->offset = 4093;
+        assert_int_equal(rcheck(d), config ? WIRE_BAD_FIELD : WIRE_FINE);
+        access_of(k)->offset = 0xfffd;
+        assert_int_equal(rcheck(d), memory ? WIRE_FINE : WIRE_BAD_FIELD);
+    }
+    static const struct {
+        unsigned kind, byte;
+        uint8_t value;
+    } wrong[] = {{11, 0, 0}, {11, 0, 5}, {11, 1, 2}, {11, 2, 1}, {11, 3, 1}, {12, 1, 8},
+                 {12, 2, 1}, {14, 0, 3}, {14, 3, 1}, {15, 0, 0}, {15, 2, 1}};
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        record(wrong[i].kind, 4);
+        buffer[sizeof(struct wire_record) + wrong[i].byte] = wrong[i].value;
+        assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_BAD_FIELD);
+    }
+}
+
+/// Records one after another: what runs over the end is refused, the iterator visits each once.
+static void test_many_records(void **state)
+{
+    (void)state;
+    uint8_t frame[sizeof(struct wire_frame) + 3 * 20 + 8];
+    uint8_t *at = frame + sizeof(struct wire_frame);
+    for (unsigned i = 0; i < 3; i++, at += 20) {
+        record(4, 12)->tag = (uint16_t)i;
+        memcpy(at, buffer, 20);
+    }
+    record(9, 0);
+    memcpy(at, buffer, 8);
+    for (size_t cut = 1; cut < 68; cut++) {
+        bool boundary = cut == 20 || cut == 40 || cut == 60;
+        uint8_t *copy = malloc(cut);
+        memcpy(copy, frame + sizeof(struct wire_frame), cut);
+        assert_int_equal(wire_check_records(copy, cut, WIRE_TO_REMOTE),
+                         boundary ? WIRE_FINE : WIRE_BAD_LENGTH);
+        free(copy);
+    }
+    assert_int_equal(wire_check_records(frame + sizeof(struct wire_frame), 68, WIRE_TO_REMOTE), WIRE_FINE);
+    struct wire_iter it = wire_records(frame, sizeof frame);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(wire_next(&it)->tag, i);
+    assert_int_equal(wire_next(&it)->type, REC_DETACH);
+    assert_null(wire_next(&it));
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < WIRE_FAULTS; i++)
+        assert_string_not_equal(wire_fault_name((enum wire_fault)i), "?");
+    assert_string_equal(wire_fault_name(WIRE_FAULTS), "?");
+    char name[WIRE_NAME_MAX];
+    wire_text_set(name, sizeof name, "a-name-that-is-much-too-long-for-the-wire");
+    assert_int_equal(strlen(name), WIRE_NAME_MAX - 1);
+    assert_true(wire_name_valid(name));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_header),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_hello_ack_and_bye),
+        cmocka_unit_test(test_announce),
+        cmocka_unit_test(test_record_types),
+        cmocka_unit_test(test_record_lengths),
+        cmocka_unit_test(test_record_fields),
+        cmocka_unit_test(test_many_records),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
