@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The bus extension, host side: remote functions as they appear on a guest's PCI bus. Knows the link and the guest's io_space and
-// PCI host; must not know VMX. Functions that wait for the network take and release the net lock themselves.
+// The bus extension, host side: remote functions as they appear on a guest's PCI bus. Knows the link and the
+// guest's io_space and PCI host; must not know VMX. Every function here takes and releases the net lock
+// itself: call without it. A remote function answers its guest only while it is attached; before and after,
+// every access reads all-ones at once.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "hv/platform/pci_host.h"
@@ -11,22 +13,57 @@
 
 struct bus_guest; // a guest as the bus knows it
 
-/// A read with no completion after this gives all-ones (link loss ends earlier, with the link's grace period).
+/// A read with no completion after this gives all-ones (link loss ends earlier, with the link's grace
+/// period).
 #define BUS_COMPLETION_TIMEOUT_MS 3000u
 
 /// Starts the association table: listens for announcements. Call once after net_start.
 void bus_start(const char *host_node);
-/// Tells the table which functions a guest wants (`device =` lines); from then on they are claimed as they announce themselves.
-/// io and pci must outlive the guest. ERR_BUSY: a function is another guest's. `guest_name` is kept.
-MUST_CHECK enum status bus_guest_add(const char *guest_name, const struct boot_device *devices, unsigned count,
-                                     struct io_space *io, struct guest_pci *pci, struct bus_guest **guest);
+/// Tells the table which functions a guest wants (`device =` lines); from then on they are claimed as they
+/// announce themselves. io and pci must outlive the guest. ERR_BUSY: a function is another guest's.
+/// `guest_name` is kept.
+MUST_CHECK enum status bus_guest_add(const char *guest_name, const struct boot_device *devices,
+                                     unsigned count, struct io_space *io, struct guest_pci *pci,
+                                     struct bus_guest **guest);
 /// True when all its functions are attached (a guest may start).
 bool bus_guest_ready(const struct bus_guest *guest);
-/// Guest is reset or gone: functions are reset, BARs forgotten, kept attached (reset) or released (gone).
+/// Right before the guest's first instruction, by whoever runs it: functions that are attached get their BARs
+/// decoded, as firmware leaves them. One that comes later is placed, but decoded only when the guest turns it
+/// on.
+void bus_guest_start(const struct bus_guest *guest);
+/// Guest is reset or gone: functions are reset, BARs forgotten, kept attached (reset) or released (gone). By
+/// whoever runs the guest, while it does not run. Reset waits for the remote; decoding is as after
+/// bus_guest_start.
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
-/// Called while a guest's access waits for the network, about every poll: the console stays alive. May be NULL.
+/// Called while a guest's access waits for the network, about every poll, without the net lock: the console
+/// stays alive. May be NULL. Must not reset or remove a guest: note it and do it when the access has
+/// returned.
 void bus_set_wait_hook(void (*hook)(void));
+
+/// What happened on the bus since the start, all remotes together.
+struct bus_counters {
+    uint64_t
+        requests[8];  // by enum wire_record_type REC_CFG_RD..REC_MWR, guests' accesses that went to a remote
+    uint64_t control; // ATTACH, DETACH, RESET, and configuration reads of our own at attach
+    uint64_t completions;    // that were waited for
+    uint64_t unsupported;    // of these: UR, CA or a status we do not know
+    uint64_t retried;        // CRS: asked again
+    uint64_t timeouts;       // no completion in BUS_COMPLETION_TIMEOUT_MS
+    uint64_t link_lost;      // the link went down while it was waited for
+    uint64_t all_ones;       // reads that were answered all-ones, for whatever reason
+    uint64_t absent;         // accesses while the function was not attached
+    uint64_t config_local;   // configuration accesses answered here
+    uint64_t posted_dropped; // posted writes that could not be queued
+    uint64_t credit_stalls;  // posted writes that had to wait for credit
+    uint64_t queue_stalls;   // requests that had to wait for room on the link
+    uint64_t unexpected;     // records nobody asked for: dropped
+    uint64_t malformed;      // completions of the wrong kind, size or function: dropped or taken as failed
+    uint64_t interrupts;     // INTX, MSI records: not delivered in this version
+    uint64_t errors;         // REC_ERROR records
+    uint64_t bar_conflicts;  // BARs that could not be decoded where the guest put them
+};
+struct bus_counters bus_counters(void);
 
 /// Prints the association table / the transaction counters on the console (log_info lines).
 void bus_print_devices(void);

@@ -20,7 +20,7 @@ enum {
     SEG_SS = 2,
     SEG_FS = 4
 };
-enum { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13 };
+enum { VECTOR_SS = 12, VECTOR_GP = 13 };
 
 union insn_bytes {
     uint8_t byte[16];
@@ -82,9 +82,10 @@ static void set_gpr(struct emulate_cpu *cpu, unsigned reg, unsigned width, uint6
 
 // --- addresses ---
 
-static bool raise(struct run *r, uint8_t vector, bool has_error)
+/// #GP(0) or #SS(0).
+static bool raise(struct run *r, uint8_t vector)
 {
-    *r->fault = (struct emulate_fault){.vector = vector, .has_error = has_error};
+    *r->fault = (struct emulate_fault){.vector = vector, .has_error = true};
     return false;
 }
 
@@ -105,7 +106,7 @@ static bool canonical(const struct emulate_cpu *cpu, uint64_t linear)
 static bool access(struct run *r, unsigned segment, uint64_t offset, uint64_t *linear)
 {
     *linear = linear_of(r->cpu, segment, offset);
-    return canonical(r->cpu, *linear) ? true : raise(r, segment == SEG_SS ? VECTOR_SS : VECTOR_GP, true);
+    return canonical(r->cpu, *linear) ? true : raise(r, segment == SEG_SS ? VECTOR_SS : VECTOR_GP);
 }
 
 static bool memory_read(struct run *r, uint64_t linear, unsigned width, uint64_t *value)
@@ -481,12 +482,13 @@ static enum fetch_result fetch_slow(struct run *r, uint64_t linear, struct cache
         case DECODE_SHORT:
             if (got != 0)
                 continue;
-            __attribute__((fallthrough)); // the fetch gave nothing and no reason
-        case DECODE_INVALID:
-            (void)raise(r, VECTOR_UD, false);
-            return FETCH_FAULT;
+            *why = "an instruction whose bytes cannot be read to its end";
+            return FETCH_UNKNOWN;
+        case DECODE_INVALID: // the processor knew it when it trapped
+            *why = "bytes that Zydis does not decode (AVX-512, or changed since)";
+            return FETCH_UNKNOWN;
         case DECODE_LONG:
-            (void)raise(r, VECTOR_GP, true);
+            (void)raise(r, VECTOR_GP);
             return FETCH_FAULT;
         }
     }

@@ -52,7 +52,7 @@ struct emulate_insn {
 enum decode_result {
     DECODE_OK,
     DECODE_SHORT,   // more bytes are needed
-    DECODE_INVALID, // #UD
+    DECODE_INVALID, // not an instruction Zydis knows
     DECODE_LONG,    // over 15 bytes: #GP
 };
 

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The association table: remote, function, owning guest (DESIGN.md, sections 9 and 10). Built from `device =`
+// lines and announcements; opens one link for each remote that lends something a guest wants, and keeps it as
+// long as a guest does. Must not know configuration space or transactions. Invariant: a function belongs to
+// at most one guest, and nothing is ever sent to or taken from a remote that no guest names.
+#include "hv/bus/remote.h"
+#include "net/stack.h"
+#include "rt/log.h"
+#include "rt/time.h"
+#include <string.h>
+
+static struct remote remotes[REMOTES_MAX];
+static struct remote_fn functions[REMOTE_FNS_MAX];
+static struct bus_guest guests[BOOT_GUESTS_MAX];
+
+struct remote_fn *assoc_get(unsigned index)
+{
+    return index < REMOTE_FNS_MAX ? &functions[index] : NULL;
+}
+
+const char *assoc_state_name(enum assoc_state state)
+{
+    static const char *const names[ASSOC_STATES] = {
+        [ASSOC_FREE] = "free",           [ASSOC_WANTED] = "wanted",     [ASSOC_ANNOUNCED] = "announced",
+        [ASSOC_ATTACHING] = "attaching", [ASSOC_ATTACHED] = "attached", [ASSOC_REFUSED] = "refused",
+        [ASSOC_LOST] = "lost",
+    };
+    return (unsigned)state < ASSOC_STATES ? names[state] : "?";
+}
+
+void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
+{
+    enum assoc_state before = fn->state;
+    fn->state = state;
+    switch (state) {
+    case ASSOC_ATTACHED:
+        log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s 00:%02x.0", REMOTE_FN_ARGS(fn),
+                 fn->info.vendor, fn->info.device, fn->guest->name, fn->devfn >> 3);
+        break;
+    case ASSOC_REFUSED:
+        log_warn("bus", REMOTE_FN_FORMAT " for guest \"%s\": %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
+                 why, fn->refused_by[0] ? ": " : "", fn->refused_by);
+        break;
+    case ASSOC_LOST:
+        log_warn("bus",
+                 REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; it reads as all-ones until it returns",
+                 REMOTE_FN_ARGS(fn), fn->guest->name, why);
+        break;
+    case ASSOC_ANNOUNCED:
+        if (before == ASSOC_ATTACHING)
+            log_warn("bus", REMOTE_FN_FORMAT ": %s", REMOTE_FN_ARGS(fn), why);
+        break;
+    default:
+        break;
+    }
+}
+
+// --- links ---
+
+static void on_up(void *ctx, struct link *link)
+{
+    struct remote *remote = ctx;
+    remote->link = link;
+    log_info("bus", "remote \"%s\": link up", remote->node);
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        struct remote_fn *fn = &functions[i];
+        if (fn->remote == remote && fn->state != ASSOC_FREE)
+            fn->state = ASSOC_ANNOUNCED; // whatever it was: a new epoch knows no handle
+    }
+    remote->attaching = NULL;
+    attach_next(remote);
+}
+
+static void on_record(void *ctx, struct link *link, const struct wire_record *rec, const void *body,
+                      size_t size)
+{
+    (void)link;
+    transact_record(ctx, rec, body, size);
+}
+
+static void on_frozen(void *ctx, struct link *link)
+{
+    (void)link;
+    log_warn("bus", "remote \"%s\" does not answer; its functions wait", ((struct remote *)ctx)->node);
+}
+
+static void on_resumed(void *ctx, struct link *link)
+{
+    (void)link;
+    log_info("bus", "remote \"%s\" answers again", ((struct remote *)ctx)->node);
+}
+
+/// First the states, so that nobody who is woken sends again; then whoever waits.
+static void lose(struct remote *remote, const char *why)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        struct remote_fn *fn = &functions[i];
+        if (fn->remote != remote || fn->state == ASSOC_FREE)
+            continue;
+        if (fn->state == ASSOC_ATTACHED || (fn->state == ASSOC_ATTACHING && fn->known))
+            assoc_set(fn, ASSOC_LOST, why);
+        else if (fn->state != ASSOC_LOST)
+            fn->state = ASSOC_WANTED;
+    }
+    remote->attaching = NULL;
+    transact_abort(remote);
+}
+
+static void on_down(void *ctx, struct link *link, const char *why)
+{
+    (void)link;
+    struct remote *remote = ctx;
+    log_warn("bus", "remote \"%s\": link down: %s", remote->node, why);
+    lose(remote, why);
+}
+
+static const struct link_events events = {
+    .up = on_up, .record = on_record, .frozen = on_frozen, .resumed = on_resumed, .down = on_down};
+
+// --- announcements ---
+
+static bool lends(const struct announcement *a, const struct remote_fn *fn)
+{
+    for (unsigned i = 0; i < a->function_count; i++) {
+        const struct wire_pci_address *at = &a->functions[i].at;
+        if (at->segment == fn->at.segment && at->bus == fn->at.bus && at->devfn == fn->at.devfn)
+            return true;
+    }
+    return false;
+}
+
+static bool busy(const struct announcement *a, const struct remote_fn *fn)
+{
+    for (unsigned i = 0; i < a->function_count; i++) {
+        const struct wire_pci_address *at = &a->functions[i].at;
+        if (at->segment == fn->at.segment && at->bus == fn->at.bus && at->devfn == fn->at.devfn)
+            return (a->functions[i].flags & WIRE_FN_BUSY) != 0;
+    }
+    return false;
+}
+
+/// With the link up: whatever is not attached and can be is tried (again).
+static void update_functions(struct remote *remote, const struct announcement *a)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        struct remote_fn *fn = &functions[i];
+        if (fn->remote != remote || fn->state == ASSOC_FREE || fn->state == ASSOC_ATTACHED ||
+            fn->state == ASSOC_ATTACHING)
+            continue;
+        if (lends(a, fn) && !busy(a, fn))
+            fn->state = ASSOC_ANNOUNCED;
+    }
+}
+
+/// Two machines with one name: the one we are linked to stays ours as long as its link lives.
+static bool is_impostor(const struct remote *remote, const struct announcement *a)
+{
+    enum link_state s = link_state(remote->link);
+    return a->peer != remote->peer && a->boot_id != remote->boot_id && (s == LINK_UP || s == LINK_FROZEN);
+}
+
+static void heard(void *ctx, const struct announcement *a)
+{
+    (void)ctx;
+    struct remote *remote = NULL;
+    for (unsigned i = 0; i < REMOTES_MAX && !remote; i++) {
+        if (remotes[i].used && strncmp(remotes[i].node, a->node, sizeof(remotes[i].node)) == 0)
+            remote = &remotes[i];
+    }
+    if (!remote) // lends to others
+        return;
+    if (!remote->link) {
+        enum status s = link_connect(a->peer, remote->node, &events, remote, &remote->link);
+        if (s != OK) {
+            remote->link = NULL;
+            log_warn("bus", "remote \"%s\": no link: %s", remote->node, status_name(s));
+            return;
+        }
+        log_info("bus", "remote \"%s\" announced itself with %u functions", remote->node, a->function_count);
+    } else if (is_impostor(remote, a)) {
+        log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);
+        return;
+    } else if (a->peer != remote->peer) {
+        log_info("bus", "remote \"%s\" has moved to another address", remote->node);
+        link_set_peer(remote->link, a->peer);
+    }
+    remote->peer = a->peer;
+    remote->boot_id = a->boot_id;
+    attach_check(remote, time_ns());
+    if (link_state(remote->link) != LINK_UP) // `up` does the rest
+        return;
+    update_functions(remote, a);
+    attach_next(remote);
+}
+
+void bus_start(const char *host_node)
+{
+    net_lock();
+    discovery_listen(heard, NULL);
+    net_unlock();
+    log_info("bus", "host \"%s\" listens for remotes", host_node);
+}
+
+// --- guests ---
+
+static struct remote *remote_named(const char *node)
+{
+    struct remote *unused = NULL;
+    for (unsigned i = 0; i < REMOTES_MAX; i++) {
+        if (remotes[i].used && strncmp(remotes[i].node, node, sizeof(remotes[i].node)) == 0)
+            return &remotes[i];
+        if (!remotes[i].used && !unused)
+            unused = &remotes[i];
+    }
+    if (unused) {
+        unused->used = true;
+        unused->link = NULL;
+        unused->attaching = NULL;
+        unused->peer = unused->boot_id = 0;
+        wire_text_set(unused->node, sizeof(unused->node), node);
+    }
+    return unused;
+}
+
+static const struct remote_fn *owner_of(const struct boot_device *d)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        const struct remote_fn *fn = &functions[i];
+        if (fn->state != ASSOC_FREE && fn->at.segment == d->at.segment && fn->at.bus == d->at.bus &&
+            fn->at.devfn == d->at.devfn && strncmp(fn->remote->node, d->node, sizeof(fn->remote->node)) == 0)
+            return fn;
+    }
+    return NULL;
+}
+
+static enum status want(struct bus_guest *guest, const struct boot_device *d)
+{
+    const struct remote_fn *owner = owner_of(d);
+    if (owner) {
+        log_error("bus", REMOTE_FN_FORMAT " (line %u) is guest \"%s\"'s already", REMOTE_FN_ARGS(owner),
+                  d->ini_line, owner->guest->name);
+        return ERR_BUSY;
+    }
+    struct remote *remote = remote_named(d->node);
+    struct remote_fn *fn = NULL;
+    for (unsigned i = 0; i < REMOTE_FNS_MAX && !fn; i++) {
+        if (functions[i].state == ASSOC_FREE)
+            fn = &functions[i];
+    }
+    if (!remote || !fn)
+        return ERR_NOMEM;
+    *fn = (struct remote_fn){.remote = remote, .guest = guest, .at = d->at};
+    for (unsigned i = 0; i < 6; i++)
+        fn->bars[i] = (struct remote_bar){.fn = fn, .index = (uint8_t)i};
+    enum status s = remote_fn_plug(fn);
+    if (s != OK)
+        return s;
+    fn->state = remote->link && link_state(remote->link) == LINK_UP ? ASSOC_ANNOUNCED : ASSOC_WANTED;
+    attach_next(remote);
+    return OK;
+}
+
+static bool is_used(const struct remote *remote)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        if (functions[i].state != ASSOC_FREE && functions[i].remote == remote)
+            return true;
+    }
+    return false;
+}
+
+static void detached(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec, const void *body,
+                     size_t size)
+{
+    (void)fn, (void)arg, (void)rec, (void)body, (void)size; // its link tells the remote the rest
+}
+
+static void release(struct remote_fn *fn)
+{
+    struct remote *remote = fn->remote;
+    bool was_attached = fn->state == ASSOC_ATTACHED || fn->state == ASSOC_ATTACHING;
+    transact_forget(fn);
+    if (remote->attaching == fn)
+        remote->attaching = NULL;
+    remote_fn_unplug(fn);
+    fn->state = ASSOC_FREE;
+    if (!is_used(remote)) {
+        if (remote->link)
+            link_close(remote->link, "no guest uses this remote any more");
+        remote->link = NULL;
+        remote->used = false;
+        transact_abort(remote);
+        return;
+    }
+    if (was_attached && fn->handle && transact_async(fn, REC_DETACH, NULL, 0, NULL, 0, detached, 0))
+        link_flush(remote->link);
+    attach_next(remote);
+}
+
+enum status bus_guest_add(const char *guest_name, const struct boot_device *devices, unsigned count,
+                          struct io_space *io, struct guest_pci *pci, struct bus_guest **guest)
+{
+    struct bus_guest *g = NULL;
+    enum status s = ERR_NOMEM;
+    net_lock();
+    for (unsigned i = 0; i < BOOT_GUESTS_MAX && !g; i++) {
+        if (!guests[i].used)
+            g = &guests[i];
+    }
+    if (g) {
+        *g = (struct bus_guest){.used = true,
+                                .name = guest_name,
+                                .io = io,
+                                .pci = pci,
+                                .next_mmio = GUEST_MMIO_BASE,
+                                .next_mmio64 = GUEST_MMIO64_BASE,
+                                .next_io = GUEST_IO_BASE};
+        s = OK;
+        for (unsigned i = 0; i < count && s == OK; i++)
+            s = want(g, &devices[i]);
+    }
+    net_unlock();
+    if (g && s != OK) {
+        bus_guest_remove(g);
+        g = NULL;
+    }
+    *guest = g;
+    return s;
+}
+
+bool bus_guest_ready(const struct bus_guest *guest)
+{
+    bool ready = true;
+    net_lock();
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
+            ready &= functions[i].state == ASSOC_ATTACHED;
+    }
+    net_unlock();
+    return ready;
+}
+
+void bus_guest_start(const struct bus_guest *guest)
+{
+    net_lock();
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
+            remote_fn_power_on(&functions[i]);
+    }
+    net_unlock();
+}
+
+void bus_guest_reset(struct bus_guest *guest)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        struct remote_fn *fn = &functions[i];
+        if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
+            continue;
+        if (!transact_reset(fn))
+            log_warn("bus", REMOTE_FN_FORMAT " could not be reset with guest \"%s\"", REMOTE_FN_ARGS(fn),
+                     guest->name);
+    }
+    bus_guest_start(guest);
+}
+
+void bus_guest_remove(struct bus_guest *guest)
+{
+    net_lock();
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
+            release(&functions[i]);
+    }
+    guest->used = false;
+    net_unlock();
+}

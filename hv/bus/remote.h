@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the files of hv/bus share: remotes, their functions, transactions in flight. Inside hv/bus (and its
+// tests) only. Everything here is used with the net lock held, except where it says otherwise. All of it
+// lives in fixed tables for ever: an entry that is free again may still be looked at by a CPU that was
+// waiting, so tags are never reused with the same generation.
+#pragma once
+#include "hv/bus/bus.h"
+#include "hv/bus/config_view.h"
+#include "net/discovery.h"
+#include "net/link.h"
+#include "rt/boot_info.h"
+
+#define REMOTES_MAX    16u
+#define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * BOOT_DEVICES_MAX)
+#define TAGS           128u // outstanding on one link; power of two
+
+#define REMOTE_FN_FORMAT "%s/%04x:%02x:%02x.%x"
+#define REMOTE_FN_ARGS(f)                                                                                    \
+    (f)->remote->node, (f)->at.segment, (f)->at.bus, (f)->at.devfn >> 3, (f)->at.devfn & 7
+
+enum assoc_state {
+    ASSOC_FREE,
+    ASSOC_WANTED,    // a guest wants it; its remote has not said that it lends it
+    ASSOC_ANNOUNCED, // its remote lends it; next is ATTACH
+    ASSOC_ATTACHING, // ATTACH sent, or its configuration space is being read
+    ASSOC_ATTACHED,
+    ASSOC_REFUSED, // by the remote: see `refused_by`
+    ASSOC_LOST,    // was attached; link down or function gone
+    ASSOC_STATES
+};
+
+struct remote;
+struct remote_fn;
+struct bus_guest;
+
+struct remote_bar {
+    struct remote_fn *fn;
+    uint8_t index;
+    uint64_t home;   // where it was placed before the guest started; 0: not placed
+    uint64_t mapped; // where its range in io_space starts
+    bool is_mapped;
+};
+
+/// How the host learns a function's configuration space: header first, then along the capability list.
+struct snapshot {
+    uint8_t raw[CONFIG_VIEW_SIZE];
+    struct config_capability caps[CONFIG_CAPS_MAX];
+    unsigned cap_count, pending;
+    uint8_t next; // capability whose first doubleword is asked for, 0: none
+    bool failed;
+};
+
+struct remote_fn {
+    enum assoc_state state;
+    struct remote *remote;
+    struct bus_guest *guest;
+    struct boot_pci_address at;
+    uint8_t devfn; // on the guest's bus 0
+    uint16_t handle;
+    uint16_t credits, credits_granted;
+    bool stalled; // a posted write found no credit in time: drop at once until some comes
+    bool known;   // attached at least once: info and view are valid
+    bool placed;
+    bool bus_master_told;
+    char refused_by[WIRE_NAME_MAX]; // node that has it, or empty: the remote does not lend it
+    uint64_t attach_since;          // ns
+    struct wire_function info;
+    struct config_view view;
+    struct snapshot snapshot;
+    struct {
+        uint16_t offset, value;
+        bool set;
+    } restore[4];
+    struct remote_bar bars[6];
+};
+
+struct transaction;
+/// A completion that nobody waits for came (rec NULL: it never will). body: what follows the header.
+typedef void transaction_done(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec,
+                              const void *body, size_t size);
+
+struct transaction {
+    bool busy, done;
+    uint16_t tag;
+    uint16_t function; // handle the completion must name
+    uint16_t want;     // bytes of data expected
+    uint8_t type;      // enum wire_record_type
+    uint8_t status;    // when done
+    bool answered;     // when done: by the remote
+    uint64_t value;
+    transaction_done *then; // NULL: a CPU waits
+    struct remote_fn *fn;
+    uint16_t arg;
+};
+
+struct remote {
+    bool used;
+    char node[WIRE_NAME_MAX];
+    uint32_t peer, boot_id;
+    struct link *link; // NULL: not heard of yet
+    struct remote_fn *attaching;
+    struct transaction tags[TAGS];
+    uint16_t next_tag;
+};
+
+struct bus_guest {
+    bool used;
+    const char *name;
+    struct io_space *io;
+    struct guest_pci *pci;
+    uint64_t next_mmio, next_mmio64;
+    uint32_t next_io;
+};
+
+// --- transact.c ---
+
+extern struct bus_counters bus_counts;
+
+/// One access of a guest to a function: waits where PCIe waits. Net lock NOT held. size = 1..8. Reads that
+/// cannot be completed give all-ones; posted writes (REC_MWR) return when queued.
+uint64_t transact_read(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
+                       unsigned size);
+void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
+                    unsigned size, uint64_t value);
+/// REC_RESET, waits. Net lock NOT held. False: not done (in time).
+bool transact_reset(struct remote_fn *fn);
+/// Sends and returns; `then` (not NULL) hears how it ended. body as for link_send. False: could not be queued
+/// now.
+bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
+                    const void *data, size_t data_size, transaction_done *then, uint16_t arg);
+/// A record from a remote. Anything unexpected is dropped and counted.
+void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size);
+/// The epoch is over: whoever waits gets its answer now.
+void transact_abort(struct remote *remote);
+/// As transact_abort, for what is in flight for one function without a waiting CPU.
+void transact_forget(struct remote_fn *fn);
+
+// --- attach.c ---
+
+/// Attaches the next function of this remote that is due, if none is being attached.
+void attach_next(struct remote *remote);
+/// Gives up an attachment that takes too long.
+void attach_check(struct remote *remote, uint64_t now_ns);
+
+// --- remote_fn.c ---
+
+/// Puts fn on its guest's bus (absent until it is known). ERR_NOMEM: no room.
+MUST_CHECK enum status remote_fn_plug(struct remote_fn *fn);
+void remote_fn_unplug(struct remote_fn *fn);
+/// After the first attachment: gives every BAR an address. The guest's io_space is not touched.
+void remote_fn_place(struct remote_fn *fn);
+/// As firmware leaves it: BARs at home, decoding on. Called on the guest's side only (changes its io_space).
+/// Lock not needed.
+void remote_fn_power_on(struct remote_fn *fn);
+
+// --- assoc.c ---
+
+struct remote_fn *assoc_get(unsigned index); // NULL past the end; may be ASSOC_FREE
+const char *assoc_state_name(enum assoc_state state);
+/// A function's state changed for good or bad: says so on the console.
+void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why);

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Transactions: a guest's access becomes a record, waits for its completion where PCIe waits (PCIe
+// Base 4.0, 2.2 and 2.4), and ends well or as all-ones. Must not know BARs of the guest or the association
+// table beyond "attached". Invariant: a completion is believed only if its tag (with generation), its
+// function and its size are those of a request in flight; all else a remote sends is dropped and counted. A
+// waiting CPU always gets an answer: the completion, the end of the link's epoch, or the timeout.
+#include "hv/bus/remote.h"
+#include "net/stack.h"
+#include "rt/log.h"
+#include "rt/time.h"
+#include "rt/trace.h"
+#include <string.h>
+
+struct bus_counters bus_counts;
+static void (*wait_hook)(void);
+
+void bus_set_wait_hook(void (*hook)(void))
+{
+    wait_hook = hook;
+}
+
+static uint64_t ones(unsigned size)
+{
+    return size >= 8 ? ~0ull : (1ull << size * 8) - 1;
+}
+static uint64_t deadline(void)
+{
+    return time_ns() + BUS_COMPLETION_TIMEOUT_MS * 1000000ull;
+}
+
+/// Lets the network move while this CPU waits. Lock held; given away in between when nothing came, and now
+/// and then when a LAN never falls silent.
+static void wait_step(void)
+{
+    static unsigned steps;
+    if (net_poll() != 0 && ++steps % 16 != 0)
+        return;
+    net_unlock();
+    if (wait_hook)
+        wait_hook();
+    __builtin_ia32_pause();
+    net_lock();
+}
+
+// --- tags ---
+
+static struct transaction *take_tag(struct remote *remote)
+{
+    for (unsigned i = 0; i < TAGS; i++) {
+        uint16_t tag = remote->next_tag++;
+        struct transaction *t = &remote->tags[tag % TAGS];
+        if (t->busy)
+            continue;
+        *t = (struct transaction){.busy = true, .tag = tag};
+        return t;
+    }
+    return NULL;
+}
+
+/// Ends it: wakes who waits, or tells who wanted to hear.
+static void finish(struct transaction *t, const struct wire_record *rec, const void *body, size_t size)
+{
+    if (!t->then) {
+        t->answered = rec != NULL;
+        t->status = rec ? rec->status : 0;
+        t->done = true; // the waiting CPU gives the tag back
+        return;
+    }
+    transaction_done *then = t->then;
+    struct remote_fn *fn = t->fn;
+    uint16_t arg = t->arg;
+    t->busy = false; // `then` may need it
+    then(fn, arg, rec, body, size);
+}
+
+void transact_abort(struct remote *remote)
+{
+    for (unsigned i = 0; i < TAGS; i++) {
+        if (remote->tags[i].busy && !remote->tags[i].done)
+            finish(&remote->tags[i], NULL, NULL, 0);
+    }
+}
+
+void transact_forget(struct remote_fn *fn)
+{
+    for (unsigned i = 0; i < TAGS; i++) {
+        struct transaction *t = &fn->remote->tags[i];
+        if (t->busy && t->then && t->fn == fn)
+            t->busy = false;
+    }
+}
+
+// --- what comes from the remote ---
+
+static void completion(struct remote *remote, const struct wire_record *rec, const void *body, size_t size)
+{
+    struct transaction *t = &remote->tags[rec->tag % TAGS];
+    if (!t->busy || t->done || t->tag != rec->tag) { // late, after its timeout, or made up
+        bus_counts.unexpected++;
+        return;
+    }
+    if (t->type != REC_ATTACH && rec->function != t->function) {
+        bus_counts.malformed++;
+        return;
+    }
+    trace(TRACE_COMPLETION, rec->status);
+    bus_counts.completions++;
+    if (t->then) {
+        finish(t, rec, body, size);
+        return;
+    }
+    bool carries_data = rec->type == REC_CPLD && rec->status == CPL_SC;
+    if (carries_data ? size != t->want
+                     : rec->status == CPL_SC && t->want != 0) { // successful, but not what was asked for
+        bus_counts.malformed++;
+        finish(t, NULL, NULL, 0);
+        return;
+    }
+    if (carries_data)
+        memcpy(&t->value, body, size); // size == want <= 8
+    finish(t, rec, NULL, 0);
+}
+
+static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
+{
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        struct remote_fn *fn = assoc_get(i);
+        if (fn->remote == remote && fn->state == ASSOC_ATTACHED && fn->handle == handle)
+            return fn;
+    }
+    return NULL;
+}
+
+static void credit(struct remote_fn *fn, const void *body)
+{
+    struct wire_credit c;
+    memcpy(&c, body, sizeof(c));
+    if (c.count > fn->credits_granted - fn->credits) { // more than was spent
+        bus_counts.malformed++;
+        fn->credits = fn->credits_granted;
+    } else {
+        fn->credits = (uint16_t)(fn->credits + c.count);
+    }
+    fn->stalled = false;
+}
+
+void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size)
+{
+    if (rec->type == REC_CPL || rec->type == REC_CPLD) {
+        completion(remote, rec, body, size);
+        return;
+    }
+    struct remote_fn *fn = by_handle(remote, rec->function);
+    if (!fn) {
+        bus_counts.unexpected++;
+        return;
+    }
+    switch (rec->type) {
+    case REC_CREDIT:
+        if (size == sizeof(struct wire_credit))
+            credit(fn, body);
+        else
+            bus_counts.malformed++;
+        return;
+    case REC_INTX:
+    case REC_MSI:
+        bus_counts.interrupts++;
+        return;
+    case REC_ERROR:
+        bus_counts.errors++;
+        return;
+    case REC_GONE:
+        assoc_set(fn, ASSOC_LOST, "its remote says that it is gone");
+        return;
+    default:
+        bus_counts.unexpected++;
+        return;
+    }
+}
+
+// --- what goes to the remote ---
+
+/// The record with its bytes; `data` of writes follows the access.
+struct request {
+    uint8_t type;
+    struct wire_access access;
+    uint64_t data;
+    uint16_t data_size;
+};
+
+static struct request request_of(enum wire_record_type type, unsigned bar, uint64_t offset, unsigned size)
+{
+    return (struct request){.type = (uint8_t)type,
+                            .access = {.bar = (uint8_t)bar,
+                                       .size = (uint16_t)size,
+                                       .offset_high = (uint32_t)(offset >> 32),
+                                       .offset = (uint32_t)offset}};
+}
+
+/// Queues one record, waiting for room until `until`. tag NULL: posted. False: not queued, or no longer
+/// attached.
+static bool queue(struct remote_fn *fn, const struct request *q, struct transaction *t, uint64_t until)
+{
+    bool has_access = q->type <= REC_MWR, stalled = false;
+    for (;;) {
+        if (fn->state !=
+            ASSOC_ATTACHED) // also after waiting: the link may have gone, and come back with another handle
+            return false;
+        struct wire_record rec = {.type = q->type, .function = fn->handle, .tag = t ? t->tag : 0};
+        if (t)
+            t->function = fn->handle;
+        enum status s = link_send(fn->remote->link, &rec, &q->access, has_access ? sizeof(q->access) : 0,
+                                  &q->data, q->data_size);
+        if (s == OK) {
+            trace(TRACE_REQUEST, q->type);
+            if (has_access)
+                bus_counts.requests[q->type]++;
+            else
+                bus_counts.control++;
+            return true;
+        }
+        if (s != ERR_BUSY || time_ns() >= until)
+            return false;
+        bus_counts.queue_stalls += !stalled;
+        stalled = true;
+        link_flush(fn->remote->link);
+        wait_step();
+    }
+}
+
+enum outcome { OUTCOME_OK, OUTCOME_RETRY, OUTCOME_FAILED };
+
+/// One non-posted request, to its end. Lock held.
+static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint16_t want, uint64_t until,
+                             uint64_t *value)
+{
+    struct remote *remote = fn->remote;
+    struct transaction *t = take_tag(remote);
+    while (!t) {
+        if (fn->state != ASSOC_ATTACHED || time_ns() >= until)
+            return OUTCOME_FAILED;
+        wait_step();
+        t = take_tag(remote);
+    }
+    t->type = q->type;
+    t->want = want;
+    if (!queue(fn, q, t, until)) {
+        t->busy = false;
+        return OUTCOME_FAILED;
+    }
+    link_flush(remote->link);
+    while (!t->done) {
+        wait_step();
+        if (!t->done && time_ns() >= until) {
+            bus_counts.timeouts++;
+            t->busy = false;
+            return OUTCOME_FAILED;
+        }
+    }
+    t->busy = false;
+    if (!t->answered) {
+        bus_counts.link_lost++;
+        return OUTCOME_FAILED;
+    }
+    switch (t->status) {
+    case CPL_SC:
+        *value = t->value;
+        return OUTCOME_OK;
+    case CPL_CRS:
+        return OUTCOME_RETRY;
+    default:
+        bus_counts.unsupported++;
+        return OUTCOME_FAILED;
+    }
+}
+
+/// As exchange; asks again as long as the remote says "configuration request retry" (2.3.1: what a root
+/// complex does).
+static bool perform(struct remote_fn *fn, const struct request *q, uint16_t want, uint64_t *value)
+{
+    uint64_t until = deadline();
+    for (;;) {
+        switch (exchange(fn, q, want, until, value)) {
+        case OUTCOME_OK:
+            return true;
+        case OUTCOME_FAILED:
+            return false;
+        case OUTCOME_RETRY:
+            bus_counts.retried++;
+            if (time_ns() >= until)
+                return false;
+            wait_step();
+            break;
+        }
+    }
+}
+
+static bool attached(const struct remote_fn *fn)
+{
+    if (fn->state == ASSOC_ATTACHED)
+        return true;
+    bus_counts.absent++;
+    return false;
+}
+
+uint64_t transact_read(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
+                       unsigned size)
+{
+    struct request q = request_of(type, bar, offset, size);
+    uint64_t value = 0;
+    net_lock();
+    if (!attached(fn) || !perform(fn, &q, (uint16_t)size, &value)) {
+        bus_counts.all_ones++;
+        value = ones(size);
+    }
+    net_unlock();
+    return value;
+}
+
+/// True when the function may have one more posted write in flight.
+static bool take_credit(struct remote_fn *fn, uint64_t until)
+{
+    bool waited = false;
+    while (fn->state == ASSOC_ATTACHED && fn->credits == 0) {
+        if (fn->stalled)
+            return false;
+        if (time_ns() >= until) {
+            fn->stalled = true;
+            log_warn("bus",
+                     REMOTE_FN_FORMAT ": the remote gives no credit; posted writes are dropped until it does",
+                     REMOTE_FN_ARGS(fn));
+            return false;
+        }
+        bus_counts.credit_stalls += !waited;
+        waited = true;
+        link_flush(fn->remote->link);
+        wait_step();
+    }
+    if (fn->state != ASSOC_ATTACHED)
+        return false;
+    fn->credits--;
+    return true;
+}
+
+static void post(struct remote_fn *fn, const struct request *q)
+{
+    uint64_t until = fn->credits ? 0 : deadline();
+    if (!take_credit(fn, until)) {
+        bus_counts.posted_dropped++;
+        return;
+    }
+    if (!queue(fn, q, NULL, until ? until : deadline())) {
+        if (fn->state == ASSOC_ATTACHED && fn->credits < fn->credits_granted)
+            fn->credits++;
+        bus_counts.posted_dropped++;
+        return;
+    }
+    link_flush(fn->remote->link);
+}
+
+void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
+                    unsigned size, uint64_t value)
+{
+    struct request q = request_of(type, bar, offset, size);
+    uint64_t ignored = 0;
+    q.data = value;
+    q.data_size = (uint16_t)size;
+    net_lock();
+    if (attached(fn)) {
+        if (type == REC_MWR)
+            post(fn, &q);
+        else
+            (void)perform(fn, &q, 0, &ignored);
+    }
+    net_unlock();
+}
+
+bool transact_reset(struct remote_fn *fn)
+{
+    struct request q = {.type = REC_RESET};
+    uint64_t ignored = 0;
+    net_lock();
+    bool done = fn->state == ASSOC_ATTACHED && perform(fn, &q, 0, &ignored);
+    net_unlock();
+    return done;
+}
+
+bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
+                    const void *data, size_t data_size, transaction_done *then, uint16_t arg)
+{
+    struct remote *remote = fn->remote;
+    struct transaction *t = take_tag(remote);
+    if (!t)
+        return false;
+    struct wire_record rec = {
+        .type = (uint8_t)type, .function = type == REC_ATTACH ? 0 : fn->handle, .tag = t->tag};
+    t->type = rec.type;
+    t->function = rec.function;
+    t->then = then;
+    t->fn = fn;
+    t->arg = arg;
+    if (link_send(remote->link, &rec, body, body_size, data, data_size) != OK) {
+        t->busy = false;
+        return false;
+    }
+    trace(TRACE_REQUEST, rec.type);
+    bus_counts.control++;
+    return true;
+}
