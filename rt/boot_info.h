@@ -2,9 +2,11 @@
 // The contract between the UEFI loader (boot/) and the two ELFs: what is in RDI at the entry point. Plain data, physical
 // addresses only. The ELF carries the version and role it expects in .note.farbus; the loader refuses another one.
 //
-// State at entry: long mode, interrupts off, boot services left; CR3 = loader's transitional tables: identity map of the
-// first 512 GiB or of all memory (whichever is larger, at least everything in the memory map) and the ELF's segments at their
-// virtual addresses with their own permissions; RSP = a 64 KiB loader stack; RDI = physical (= identity) address of struct boot_info.
+// State at entry: long mode, interrupts off, boot services left; CR3 = loader's transitional tables: an identity map (writable and
+// executable, in whole GiB, of the first 4 GiB, of everything in the memory map that is not MMIO, and of the framebuffer) and the
+// ELF's segments at their virtual addresses with their own permissions; RSP = a 64 KiB loader stack, 16n + 8 with a zero on top, as
+// after a call; RDI = physical (= identity) address of struct boot_info. CR0 = PG WP NE ET MP PE, CR4 = OSXMMEXCPT OSFXSR PAE
+// (4-level paging), EFER.NXE set; GDT, IDT and TSS are what the firmware left, in memory that is usable now: load your own at once.
 #pragma once
 #include <stdint.h>
 
@@ -38,6 +40,7 @@ struct boot_framebuffer {
 #define BOOT_PATH_MAX     128
 #define BOOT_CMDLINE_MAX  2048
 #define BOOT_GUESTS_MAX   8
+#define BOOT_CPUS_MAX     64 // of one guest
 #define BOOT_MODULES_MAX  8
 #define BOOT_DEVICES_MAX  8
 #define BOOT_MEM_MAX      512

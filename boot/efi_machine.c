@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// See efi_machine.h.
+#include "boot/efi_machine.h"
+#include "boot/options.h"
+#include <string.h>
+
+uint64_t machine_rsdp(const EFI_SYSTEM_TABLE *system)
+{
+    static const EFI_GUID acpi_20 = ACPI_20_TABLE_GUID;
+    for (UINTN i = 0; i < system->NumberOfTableEntries; i++)
+        if (memcmp(&system->ConfigurationTable[i].VendorGuid, &acpi_20, sizeof acpi_20) == 0)
+            return (uint64_t)system->ConfigurationTable[i].VendorTable;
+    return 0;
+}
+
+struct boot_framebuffer machine_framebuffer(EFI_BOOT_SERVICES *services)
+{
+    static EFI_GUID gop_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+    struct boot_framebuffer fb = {.base = 0};
+    EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
+    if (EFI_ERROR(services->LocateProtocol(&gop_guid, NULL, (void **)&gop)) || gop->Mode == NULL ||
+        gop->Mode->Info == NULL)
+        return fb;
+    const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode = gop->Mode->Info;
+    const EFI_PIXEL_BITMASK *mask = &mode->PixelInformation;
+    bool bgr = mode->PixelFormat == PixelBlueGreenRedReserved8BitPerColor ||
+               (mode->PixelFormat == PixelBitMask && mask->RedMask == 0xff0000 && mask->GreenMask == 0xff00 &&
+                mask->BlueMask == 0xff);
+    bool rgb = mode->PixelFormat == PixelRedGreenBlueReserved8BitPerColor ||
+               (mode->PixelFormat == PixelBitMask && mask->RedMask == 0xff && mask->GreenMask == 0xff00 &&
+                mask->BlueMask == 0xff0000);
+    uint64_t size = (uint64_t)mode->PixelsPerScanLine * mode->VerticalResolution * 4;
+    if ((!bgr && !rgb) || gop->Mode->FrameBufferBase == 0 || size > gop->Mode->FrameBufferSize)
+        return fb;
+    fb.base = gop->Mode->FrameBufferBase;
+    fb.size = size;
+    fb.width = mode->HorizontalResolution;
+    fb.height = mode->VerticalResolution;
+    fb.pitch_pixels = mode->PixelsPerScanLine;
+    fb.format = rgb ? 1 : 0;
+    return fb;
+}
+
+enum status machine_ini(EFI_BOOT_SERVICES *services, EFI_HANDLE image, char ini[BOOT_PATH_MAX],
+                        struct refusal *why)
+{
+    static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+    EFI_LOADED_IMAGE *loaded;
+    if (EFI_ERROR(services->HandleProtocol(image, &loaded_image_guid, (void **)&loaded)))
+        return options_ini(NULL, 0, ini, why);
+    return options_ini(loaded->LoadOptions, loaded->LoadOptionsSize, ini, why);
+}
