@@ -39,8 +39,8 @@ inih_src  := $(wildcard $(INIH)/ini.c)
 
 zydis_def := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER \
              -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC -DZYDIS_DISABLE_SEGMENT
-inih_def  := -DINI_ALLOW_MULTILINE=0 -DINI_STOP_ON_FIRST_ERROR=1 -DINI_CALL_HANDLER_ON_NEW_SECTION=1 -DINI_HANDLER_LINENO=1 \
-             -DINI_USE_STACK=1 -DINI_MAX_LINE=512 -DINI_ALLOW_BOM=1
+inih_def  := -DINI_API= -DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_INLINE_COMMENTS=0 -DINI_STOP_ON_FIRST_ERROR=1 -DINI_CALL_HANDLER_ON_NEW_SECTION=1 \
+             -DINI_HANDLER_LINENO=1 -DINI_USE_STACK=1 -DINI_MAX_LINE=2200 -DINI_ALLOW_BOM=1
 third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH)
 
 warn     := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
@@ -49,7 +49,7 @@ bare     := -ffreestanding -nostdinc -isystem $(gcc_inc) -isystem $(deps_dir)/ne
             -fno-omit-frame-pointer -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -ffunction-sections \
             -fdata-sections -ffile-prefix-map=$(CURDIR)/= -MMD -MP
 target   := -std=c17 -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. $(third_inc) $(zydis_def)
-efi      := -std=c17 -O2 -g $(bare) -fpic -fshort-wchar -fvisibility=hidden -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -I. \
+efi      := -std=c17 -D_DEFAULT_SOURCE -O2 -g $(bare) -fpic -fshort-wchar -fvisibility=hidden -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -I. \
             -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -isystem $(INIH) $(inih_def)
 host     := -std=c17 -O1 -g -D_DEFAULT_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP -I. \
             $(third_inc) $(zydis_def) $(inih_def)
@@ -148,13 +148,13 @@ build/obj/efi/%.S.o: %.S Makefile | $(LIBC_EFI)
 	$(Q)$(CC) $(efi) -c $< -o $@
 
 efi_link = $(Q)ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined --gc-sections -z noexecstack -e _start \
-	-T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o
+	-T boot/efi.ld /usr/lib/crt0-efi-x86_64.o
 efi_pack = $(Q)objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela -j '.rel.*' -j '.rela.*' -j .reloc \
 	--target=efi-app-x86_64 --subsystem=10
 
-build/BOOTX64.EFI: $(boot_obj) $(LIBC_EFI)
+build/BOOTX64.EFI: $(boot_obj) $(LIBC_EFI) boot/efi.ld
 	$(call say,LD,$@)
-	$(efi_link) $(boot_obj) -L/usr/lib -lefi -lgnuefi $(LIBC_EFI) -o build/BOOTX64.so
+	$(efi_link) $(boot_obj) -L/usr/lib -lgnuefi $(LIBC_EFI) -o build/BOOTX64.so
 	$(efi_pack) build/BOOTX64.so $@
 
 # ---- what the firmware boots from -----------------------------------------------------------------------------------------

@@ -104,9 +104,10 @@ dsc_is_whole() {
     (cd "$(dirname "$dsc")" && awk '/^Checksums-Sha256:/{on=1;next} /^[^ ]/{on=0} on{print $1"  "$3}' "$dsc" | sha256sum --quiet -c - >/dev/null 2>&1)
 }
 
-# fetch_source PACKAGE FOLDER: the oldest version in Debian that can be had, unpacked (with Debian's patches) into src/FOLDER.
+# fetch_source PACKAGE FOLDER [OPTION...]: the oldest version in Debian that can be had, unpacked (with Debian's patches, unless an
+# option of dpkg-source says otherwise) into src/FOLDER.
 fetch_source() {
-    local package=$1 folder=$2 version dsc log=$deps/log/source-$1.log got=
+    local package=$1 folder=$2 options=("${@:3}") version dsc log=$deps/log/source-$1.log got=
     : >"$log"
     for dsc in "$deps/dl/$package"_*.dsc; do
         [ -f "$dsc" ] && dsc_is_whole "$dsc" && got=$dsc && break
@@ -124,7 +125,7 @@ fetch_source() {
     fi
     [ -n "$got" ] || die "the source package $package cannot be had in any version: $(apt_reason "$log")"
     rm -rf "$deps/src/$folder"
-    dpkg-source --no-copy -x "$got" "$deps/src/$folder" >>"$log" 2>&1 || die "$(basename "$got") does not unpack, see $log"
+    dpkg-source --no-copy "${options[@]}" -x "$got" "$deps/src/$folder" >>"$log" 2>&1 || die "$(basename "$got") does not unpack, see $log"
     say "$package $(basename "$got" .dsc | sed 's/.*_//') -> build/deps/src/$folder"
 }
 
@@ -145,7 +146,8 @@ fetch_binary() {
 step_sources() {
     if [ ! -f "$deps/src/lwip/src/core/udp.c" ]; then fetch_source lwip lwip; fi
     if [ ! -f "$deps/src/zydis/src/Decoder.c" ]; then fetch_source zydis zydis; fi
-    if [ ! -f "$deps/src/inih/ini.c" ]; then fetch_source libinih inih; fi
+    # Debian's patches make inih's switches variables of a shared library, and lose the one that reports a section (the loader needs it).
+    if [ ! -f "$deps/src/inih/ini.c" ] || [ -d "$deps/src/inih/.pc" ]; then fetch_source libinih inih --skip-patches; fi
     # Zydis's decoder uses only the headers of zycore.
     if [ ! -f "$deps/src/zycore/include/Zycore/Types.h" ]; then
         local deb

@@ -47,6 +47,12 @@ cd "$source/libc"
         stdlib/{mbtowc_r,wctomb_r,abs,labs}.c; do
         [[ $f =~ $skip ]] || printf 'efi %s %s\n' "$f" "$(tr / _ <<<"${f%.c}")"
     done
+    # snprintf and vsnprintf; the integer variant holds the helpers of both.
+    echo 'efi stdio/snprintf.c stdio_snprintf'
+    echo 'efi stdio/vsnprintf.c stdio_vsnprintf'
+    echo 'efi stdio/vfprintf.c stdio_svfprintf -DSTRING_ONLY'
+    echo 'efi stdio/vfprintf.c stdio_svfiprintf -DSTRING_ONLY -DINTEGER_ONLY'
+    echo 'efi locale/localeconv.c locale_localeconv'
 } >"$work/list"
 
 common="-std=gnu17 -O2 -g -w -nostdinc -isystem $(gcc -print-file-name=include) -isystem $out/include -ffreestanding -fno-builtin
