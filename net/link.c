@@ -26,6 +26,11 @@ void link_select(struct link_node *selected)
     node = selected;
 }
 
+void link_set_boot_id(uint32_t boot_id)
+{
+    node->boot_id = boot_id;
+}
+
 uint32_t link_boot_id(void)
 {
     return node->boot_id;
@@ -33,7 +38,7 @@ uint32_t link_boot_id(void)
 
 struct link_node_stats link_node_stats(void)
 {
-    return node->stats;
+    return node != NULL ? node->stats : (struct link_node_stats){0};
 }
 
 void link_count_fault(enum wire_fault fault)
@@ -179,7 +184,7 @@ void link_peer_announced(const char *name, uint32_t peer, uint32_t boot_id)
 
 struct link *link_get(unsigned n)
 {
-    for (unsigned i = 0; i < LINK_POOL; i++)
+    for (unsigned i = 0; node != NULL && i < LINK_POOL; i++)
         if (node->links[i].state != LINK_CLOSED && n-- == 0)
             return &node->links[i];
     return NULL;

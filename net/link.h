@@ -103,6 +103,8 @@ void link_start(struct link_node *node, const char *name, uint32_t boot_id, uint
                 const struct carrier *carrier);
 void link_select(struct link_node *node);
 uint32_t link_boot_id(void);
+/// Only before the first link.
+void link_set_boot_id(uint32_t boot_id);
 struct link_node_stats link_node_stats(void);
 /// A frame came from `peer` by `carrier`; any bytes of any length. Not ANNOUNCE.
 void link_input(const struct carrier *carrier, uint32_t peer, const void *frame, size_t size);

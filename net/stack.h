@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The network of one machine: NIC -> lwIP (ARP, DHCP, IPv4, UDP) -> links and discovery. One lock, one poll function.
-// Must not know guests or PCI.
+// The network of one machine: NIC -> lwIP (ARP, DHCP, IPv4, UDP) -> links and discovery. One lock, one poll
+// function. Must not know guests or PCI.
 #pragma once
 #include "rt/nic.h"
 #include "rt/status.h"
@@ -25,7 +25,15 @@ uint32_t net_address(void);
 void net_lock(void);
 void net_unlock(void);
 /// Takes frames off the NIC, runs what they cause, and everything whose time has come. Lock held.
-/// Cheap when nothing waits. Returns the number of frames taken.
+/// Cheap when nothing waits. Returns the number of frames taken. Inside a callback of net/ it does nothing
+/// and returns 0.
 unsigned net_poll(void);
 /// Nanoseconds until net_poll has something to do by itself (for an idle CPU).
 uint64_t net_next_ns(void);
+
+struct net_stats {
+    uint64_t to_links, to_lwip; // received frames, by who got them
+    uint64_t damaged;           // for our UDP port, but truncated, fragmented, or with a wrong or no checksum
+    uint64_t dropped;           // lwIP had no buffer
+};
+struct net_stats net_stats(void);

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The network of one machine: sorts what the NIC receives (frames of links and announcements to net/link and
+// net/discovery, the rest to lwIP), keeps lwIP's addresses and timers, and owns the net lock. Must not know
+// guests or PCI. Invariant: whatever runs here runs with the lock held and never twice at once; net_poll
+// inside a callback does nothing.
+#include "net/stack.h"
+#include "net/discovery_node.h"
+#include "net/link_node.h"
+#include "net/lwip/headers.h"
+#include "net/udp.h"
+#include "rt/log.h"
+#include "rt/spinlock.h"
+#include "rt/time.h"
+#include "rt/trace.h"
+
+#define MS         1000000ull
+#define ROOM       "net"
+#define RX_BUDGET  64u        // frames taken by one net_poll
+#define CABLE_LOOK (100 * MS) // between looks at the NIC's link state
+
+#define IP_FORMAT   "%u.%u.%u.%u"
+#define IP_ARGS(ip) (ip) & 0xff, (ip) >> 8 & 0xff, (ip) >> 16 & 0xff, (ip) >> 24
+
+static struct {
+    struct spinlock lock;
+    bool polling;
+    struct nic *nic;
+    struct netif netif;
+    struct link_node node;
+    char name[32];
+    uint32_t address;
+    uint64_t lwip_due, cable_due;
+    struct net_stats stats;
+} net;
+
+u32_t sys_now(void);
+u32_t sys_now(void)
+{
+    return (u32_t)(time_ns() / MS);
+}
+
+uint32_t net_random(void);
+uint32_t net_random(void)
+{
+    return (uint32_t)link_random(&net.node);
+}
+
+void net_lock(void)
+{
+    spin_lock(&net.lock);
+}
+
+void net_unlock(void)
+{
+    spin_unlock(&net.lock);
+}
+
+// --- lwIP's interface ---
+
+static err_t output(struct netif *netif, struct pbuf *p)
+{
+    (void)netif;
+    struct nic_piece pieces[8];
+    unsigned n = 0;
+    for (struct pbuf *q = p; q != NULL; q = q->next) {
+        if (n == sizeof pieces / sizeof pieces[0])
+            return ERR_BUF;
+        pieces[n++] = (struct nic_piece){q->payload, q->len};
+    }
+    enum status s = net.nic->ops->send(net.nic, pieces, n);
+    return s == OK ? ERR_OK : s == ERR_BUSY ? ERR_MEM : ERR_IF;
+}
+
+static void address_changed(struct netif *netif)
+{
+    uint32_t address = netif_is_up(netif) ? ip4_addr_get_u32(netif_ip4_addr(netif)) : 0;
+    uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
+    udp_carrier_address(address, mask);
+    if (address == net.address)
+        return;
+    net.address = address;
+    if (address != 0)
+        log_info(ROOM, "address " IP_FORMAT "/%u", IP_ARGS(address),
+                 mask == 0 ? 0 : 32u - (unsigned)__builtin_ctz(lwip_ntohl(mask)));
+    else
+        log_warn(ROOM, "no address any more");
+}
+
+static err_t interface(struct netif *netif)
+{
+    netif->name[0] = 'e';
+    netif->name[1] = 'n';
+    netif->hostname = net.name;
+    netif->mtu = net.nic->mtu;
+    netif->hwaddr_len = 6;
+    memcpy(netif->hwaddr, net.nic->mac, 6);
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+    netif->output = etharp_output;
+    netif->linkoutput = output;
+    return ERR_OK;
+}
+
+static void to_lwip(const uint8_t *frame, size_t size)
+{
+    struct pbuf *p = size <= PBUF_POOL_BUFSIZE ? pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_POOL) : NULL;
+    if (p == NULL) {
+        net.stats.dropped++;
+        return;
+    }
+    if (pbuf_take(p, frame, (u16_t)size) != ERR_OK || net.netif.input(p, &net.netif) != ERR_OK)
+        pbuf_free(p);
+    else
+        net.stats.to_lwip++;
+}
+
+// --- frames in ---
+
+static void received(void *ctx, const uint8_t *frame, size_t size)
+{
+    (void)ctx;
+    trace(TRACE_FRAME, (uint32_t)size);
+    struct udp_datagram dgram;
+    switch (udp_carrier_claim(frame, size, &dgram)) {
+    case UDP_NOT_OURS:
+        to_lwip(frame, size);
+        return;
+    case UDP_DAMAGED:
+        net.stats.damaged++;
+        return;
+    case UDP_OURS:
+        break;
+    }
+    net.stats.to_links++;
+    if (dgram.size >= sizeof(struct wire_frame) &&
+        ((const struct wire_frame *)dgram.bytes)->type == WIRE_ANNOUNCE)
+        discovery_input(dgram.peer, dgram.bytes, dgram.size);
+    else if (dgram.broadcast)
+        link_count_fault(WIRE_BAD_TYPE); // only announcements are for everybody
+    else
+        link_input(&udp_carrier, dgram.peer, dgram.bytes, dgram.size);
+}
+
+// --- start and run ---
+
+static void look_at_cable(void)
+{
+    bool up = net.nic->ops->link_up(net.nic);
+    if (up == (bool)netif_is_link_up(&net.netif))
+        return;
+    log_info(ROOM, "%s: cable %s", net.nic->name, up ? "connected" : "disconnected");
+    if (up)
+        netif_set_link_up(&net.netif);
+    else
+        netif_set_link_down(&net.netif);
+}
+
+static void run_lwip(uint64_t now)
+{
+    sys_check_timeouts();
+    net.lwip_due = now + sys_timeouts_sleeptime() * MS;
+}
+
+enum status net_start(struct nic *nic, const struct net_config *config)
+{
+    ip4_addr_t address = {0}, mask = {0}, gateway = {0};
+    if (net.nic != NULL)
+        return ERR_BUSY;
+    if (nic->mtu < 576)
+        return ERR_UNSUPPORTED;
+    if (!config->dhcp) {
+        if (config->prefix > 32)
+            return ERR_INVAL;
+        memcpy(&address, config->address, 4);
+        memcpy(&gateway, config->gateway, 4);
+        ip4_addr_set_u32(&mask, lwip_htonl(config->prefix == 0 ? 0 : ~0u << (32 - config->prefix)));
+    }
+    memcpy(net.name, config->node, sizeof net.name - 1);
+    if (!wire_name_valid(net.name))
+        return ERR_INVAL;
+
+    uint64_t seed =
+        (uint64_t)config->seed << 32 ^ time_ns() ^ (uint64_t)nic->mac[5] << 24 ^ (uint64_t)nic->mac[4] << 16;
+    net.nic = nic;
+    link_start(&net.node, net.name, 1, seed, &udp_carrier);
+    link_set_boot_id((uint32_t)link_random(&net.node) | 1);
+    lwip_init();
+    if (netif_add(&net.netif, &address, &mask, &gateway, NULL, interface, ethernet_input) == NULL)
+        return ERR_NOMEM;
+    netif_set_default(&net.netif);
+    netif_set_status_callback(&net.netif, address_changed);
+    enum status s = udp_carrier_start(nic);
+    if (s != OK)
+        return s;
+    discovery_start(&udp_carrier, UDP_CARRIER_BROADCAST);
+    nic->receive = received;
+    nic->receive_ctx = NULL;
+    netif_set_up(&net.netif);
+    look_at_cable();
+    if (config->dhcp && dhcp_start(&net.netif) != ERR_OK)
+        return ERR_NOMEM;
+    address_changed(&net.netif);
+    run_lwip(time_ns());
+    return OK;
+}
+
+bool net_ready(void)
+{
+    return net.address != 0;
+}
+
+uint32_t net_address(void)
+{
+    return net.address;
+}
+
+struct net_stats net_stats(void)
+{
+    return net.stats;
+}
+
+unsigned net_poll(void)
+{
+    if (net.nic == NULL || net.polling)
+        return 0;
+    net.polling = true;
+    unsigned n = net.nic->ops->poll(net.nic, RX_BUDGET);
+    uint64_t now = time_ns();
+    link_poll(now);
+    if (now >= discovery_next())
+        discovery_poll(now, net.address != 0);
+    if (now >= net.lwip_due)
+        run_lwip(now);
+    if (now >= net.cable_due) {
+        net.cable_due = now + CABLE_LOOK;
+        look_at_cable();
+    }
+    net.polling = false;
+    return n;
+}
+
+uint64_t net_next_ns(void)
+{
+    if (net.nic == NULL)
+        return ~0ull;
+    uint64_t now = time_ns(), next = net.lwip_due < net.cable_due ? net.lwip_due : net.cable_due;
+    if (link_next() < next)
+        next = link_next();
+    if (discovery_next() < next)
+        next = discovery_next();
+    return next > now ? next - now : 0;
+}
