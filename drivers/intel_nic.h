@@ -72,3 +72,5 @@ void intel_link_start(const struct intel_nic *n);
 /// Interrupt handler of all of them (rt/irq.h); ctx is the struct nic. Masks the device: nic->ops->irq_enable
 /// arms it again.
 void intel_interrupt(void *ctx, uint8_t vector);
+/// Makes the device interrupt now, as a trial of the route.
+void intel_provoke(struct nic *nic);

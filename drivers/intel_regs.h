@@ -39,6 +39,7 @@
 #define INTEL_MDIC_ERROR               (1u << 30)
 #define INTEL_ICR                      0x00c0 // reading clears it
 #define INTEL_ITR                      0x00c4
+#define INTEL_ICS                      0x00c8
 #define INTEL_IMS                      0x00d0
 #define INTEL_IMC                      0x00d8
 #define INTEL_INT_LSC                  (1u << 2)

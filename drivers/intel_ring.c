@@ -166,6 +166,13 @@ void intel_interrupt(void *ctx, uint8_t vector)
     (void)intel_read(n, INTEL_ICR); // clears the causes and, before EOI, takes INTx away
 }
 
+void intel_provoke(struct nic *nic)
+{
+    struct intel_nic *n = intel_of(nic);
+    intel_write(n, INTEL_IMS, INTEL_INT_LSC);
+    intel_write(n, INTEL_ICS, INTEL_INT_LSC);
+}
+
 static const struct nic_ops ops = {.send = send, .poll = poll, .link_up = link_up, .irq_enable = irq_enable};
 
 static void rings_start(struct intel_nic *n)

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The table of NIC drivers, and the choice of one NIC on the bus. Must not know registers.
 #include "drivers/nics.h"
+#include "drivers/apic.h"
 #include "drivers/e1000.h"
 #include "drivers/intel_nic.h"
 #include "drivers/pci_regs.h"
 #include "rt/cpu.h"
 #include "rt/irq.h"
 #include "rt/log.h"
+#include "rt/time.h"
+#include "rt/x86.h"
 #include <stddef.h>
 
 static const struct nic_driver {
     uint16_t vendor, device;
     const char *model;
     enum status (*start)(struct pci_device *dev, struct nic **nic);
-    irq_handler *interrupt; // ctx is the struct nic
+    irq_handler *interrupt;           // ctx is the struct nic
+    void (*provoke)(struct nic *nic); // sends one interrupt
 } drivers[] = {
-    {0x8086, 0x100e, "Intel 82540EM", e1000_start, intel_interrupt},
-    {0x8086, 0x10d3, "Intel 82574L", e1000e_start, intel_interrupt},
+    {0x8086, 0x100e, "Intel 82540EM", e1000_start, intel_interrupt, intel_provoke},
+    {0x8086, 0x10d3, "Intel 82574L", e1000e_start, intel_interrupt, intel_provoke},
 };
 
 static const struct nic_driver *driver_of(const struct pci_device *dev)
@@ -28,14 +32,62 @@ static const struct nic_driver *driver_of(const struct pci_device *dev)
     return NULL;
 }
 
-/// Lets the NIC interrupt the CPU that starts it, where that can be routed; else it is polled.
-static void route_interrupt(struct pci_device *dev, const struct nic_driver *driver, struct nic *nic)
+#define ROUTES_MAX 4
+
+static struct route {
+    struct nic *nic;
+    const struct nic_driver *driver;
+    volatile bool heard;
+} routes[ROUTES_MAX];
+static unsigned route_count;
+
+static void on_interrupt(void *ctx, uint8_t vector)
+{
+    struct route *r = ctx;
+    r->heard = true;
+    r->driver->interrupt(r->nic, vector);
+}
+
+/// MSI where the function has it. Else INTx as the ISA interrupt the firmware noted in Interrupt Line: where
+/// the I/O APIC has that wire (the i440fx of QEMU and Bochs) it works; on other machines only AML knows the
+/// wire.
+static enum status route_interrupt(struct pci_device *dev, uint8_t vector)
+{
+    if (dev->cap_msi)
+        return pci_msi_enable(dev, cpu_get(0)->apic_id, vector);
+    uint8_t line = (uint8_t)pci_config_read(dev->at, PCI_INTERRUPT_LINE, 1);
+    if (dev->pin == 0 || line == 0)
+        return ERR_UNSUPPORTED;
+    uint32_t command = pci_config_read(dev->at, PCI_COMMAND, 2);
+    pci_config_write(dev->at, PCI_COMMAND, 2, command & ~PCI_COMMAND_INTX_OFF);
+    return apic_route_isa(line, vector);
+}
+
+/// Lets the NIC interrupt the boot CPU, if that can be routed and an interrupt sent for trial is heard there
+/// (at most 1 ms). Otherwise the NIC is polled. Runs on the boot CPU.
+static const char *start_interrupt(struct pci_device *dev, const struct nic_driver *driver, struct nic *nic)
 {
     uint8_t vector = 0;
-    if (!dev->cap_msi || irq_alloc(driver->interrupt, nic, &vector) != OK)
-        return;
-    if (pci_msi_enable(dev, cpu_self()->apic_id, vector) == OK)
-        nic->irq_vector = vector;
+    if (route_count == ROUTES_MAX)
+        return "polled";
+    struct route *r = &routes[route_count];
+    *r = (struct route){.nic = nic, .driver = driver};
+    if (irq_alloc(on_interrupt, r, &vector) != OK)
+        return "polled";
+    route_count++;
+    if (route_interrupt(dev, vector) != OK)
+        return "polled";
+    driver->provoke(nic);
+    sti();
+    for (unsigned i = 0; i < 100 && !r->heard; i++)
+        time_delay_us(10);
+    cli();
+    if (!r->heard) {
+        driver->interrupt(nic, vector); // quiet again
+        return "polled: its interrupt is not heard";
+    }
+    nic->irq_vector = vector;
+    return dev->cap_msi ? "MSI" : "INTx";
 }
 
 static enum status start(struct pci_device *dev, struct nic **nic)
@@ -52,10 +104,10 @@ static enum status start(struct pci_device *dev, struct nic **nic)
         log_error("nic", "%s (%s) does not start: %s", at, driver->model, status_name(s));
         return s;
     }
-    route_interrupt(dev, driver, *nic);
+    const char *how = start_interrupt(dev, driver, *nic);
     const uint8_t *m = (*nic)->mac;
     log_info("nic", "%s: %s, %02x:%02x:%02x:%02x:%02x:%02x, %s", (*nic)->name, driver->model, m[0], m[1],
-             m[2], m[3], m[4], m[5], (*nic)->irq_vector ? "MSI" : "polled");
+             m[2], m[3], m[4], m[5], how);
     return OK;
 }
 

@@ -212,8 +212,8 @@ void pci_scan(void)
         if (s.ecam && s.number == 0)
             scan_other_roots(s);
     }
-    log_info("pci", "%u functions, configuration through %s", (unsigned)device_count,
-             pci_segment_at(0).ecam ? "MCFG" : "0xCF8");
+    log_debug("pci", "%u functions, configuration through %s", (unsigned)device_count,
+              pci_segment_at(0).ecam ? "MCFG" : "0xCF8");
     if (left_out)
         log_warn("pci", "%u more functions are ignored: only %u are kept", (unsigned)left_out,
                  PCI_DEVICES_MAX);
