@@ -53,8 +53,6 @@ static enum status reset(struct intel_nic *n)
     intel_write(n, INTEL_IMC, 0xffffffffu);
     (void)intel_read(n, INTEL_ICR);
 
-    if (intel_wait(n, INTEL_EEMNGCTL, INTEL_EEMNGCTL_CFG_DONE, INTEL_EEMNGCTL_CFG_DONE, 25000) != OK)
-        log_debug("nic", "%s: its PHY is still being configured", n->name);
     set_required_bits(n);
     return OK;
 }

@@ -166,8 +166,10 @@ void intel_link_start(const struct intel_nic *n)
     ctrl &= ~(INTEL_CTRL_LRST | INTEL_CTRL_ILOS | INTEL_CTRL_FRCSPD | INTEL_CTRL_FRCDPX | INTEL_CTRL_RFCE |
               INTEL_CTRL_TFCE | INTEL_CTRL_VME | INTEL_CTRL_PHY_RST | INTEL_CTRL_GIO_MASTER_DISABLE);
     intel_write(n, INTEL_CTRL, ctrl | INTEL_CTRL_SLU | INTEL_CTRL_ASDE);
+}
 
-    // A PHY that negotiates, or has done so, is left alone: starting again costs seconds of link.
+void intel_wake_phy(const struct intel_nic *n)
+{
     uint16_t bmcr = 0, ignored = 0;
     uint32_t at = PHY_BMCR << INTEL_MDIC_REG_SHIFT;
     if (phy(n, INTEL_MDIC_OP_READ | at, &bmcr) != OK) {

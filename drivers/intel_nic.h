@@ -30,6 +30,7 @@ struct intel_nic {
     uint32_t rx_head; // next descriptor the device will have filled
     bool polling;
     bool rx_in_frame;  // a frame that did not fit in one buffer is being dropped
+    uint64_t wake_ns;  // when the PHY is looked at if there is no link by then; UINT64_MAX: done
     uint64_t check_ns; // when link state and error counters are read next
 
     struct pci_device *dev;
@@ -66,8 +67,11 @@ struct intel_eerd {
 MUST_CHECK enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd);
 /// Rings and filters; after this frames flow as soon as the link is up.
 void intel_start(struct intel_nic *n);
-/// Sets MAC and PHY to auto-negotiate; a PHY that was left powered down is woken. Does not wait for the link.
+/// Lets the MAC follow the PHY. Does not wait for the link.
 void intel_link_start(const struct intel_nic *n);
+/// Wakes a PHY that was left powered down or not negotiating. A PHY that negotiates, or has done so, is left
+/// alone: starting again costs seconds of link.
+void intel_wake_phy(const struct intel_nic *n);
 
 /// Interrupt handler of all of them (rt/irq.h); ctx is the struct nic. Masks the device: nic->ops->irq_enable
 /// arms it again.

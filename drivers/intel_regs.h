@@ -57,8 +57,6 @@
 #define INTEL_TCTL_CT_SHIFT            4
 #define INTEL_TCTL_COLD_SHIFT          12
 #define INTEL_TIPG                     0x0410
-#define INTEL_EEMNGCTL                 0x1010 // 82574
-#define INTEL_EEMNGCTL_CFG_DONE        (1u << 18)
 #define INTEL_RDBAL                    0x2800
 #define INTEL_RDBAH                    0x2804
 #define INTEL_RDLEN                    0x2808

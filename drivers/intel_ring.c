@@ -14,6 +14,7 @@
 #define ETHERNET_HEADER 14u
 #define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
 #define LINK_CHECK_NS   10000000u
+#define NEGOTIATION_NS  5000000000u // more than auto-negotiation takes
 
 /// Copies without a call and without reading beyond the source. May be slower than memcpy for what never
 /// comes here.
@@ -43,6 +44,10 @@ static void check_link(struct intel_nic *n)
     n->nic.stats.rx_errors += intel_read(n, INTEL_CRCERRS);
     uint32_t status = intel_read(n, INTEL_STATUS);
     bool up = (status & INTEL_STATUS_LU) != 0;
+    if (!up && n->check_ns >= n->wake_ns) {
+        n->wake_ns = UINT64_MAX;
+        intel_wake_phy(n);
+    }
     if (up == n->up)
         return;
     n->up = up;
@@ -222,6 +227,7 @@ void intel_start(struct intel_nic *n)
     // Written once: QEMU's 82540EM delivers nothing for a second after each write of RCTL.
     intel_write(n, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BAM | INTEL_RCTL_BSIZE_2048 | INTEL_RCTL_SECRC);
     intel_write(n, INTEL_RDT, INTEL_RX_COUNT - 1);
+    n->wake_ns = time_ns() + NEGOTIATION_NS;
     check_link(n);
     if (!n->up)
         log_info("nic", "%s: waiting for the link", n->name);

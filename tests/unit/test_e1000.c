@@ -60,7 +60,6 @@ static void chip_reset(void)
     memset(chip.regs, 0, sizeof chip.regs);
     chip.resets++;
     *reg(INTEL_EECD) = INTEL_EECD_AUTO_RD;
-    *reg(INTEL_EEMNGCTL) = INTEL_EEMNGCTL_CFG_DONE;
     *reg(INTEL_TDH) = 99; // an emulator whose reset forgets this
     *reg(INTEL_RDH) = 99;
     load_station_address();
@@ -137,6 +136,10 @@ void hw_write32(volatile void *at, uint32_t value)
         *reg(INTEL_IMS) = offset == INTEL_IMS ? *reg(INTEL_IMS) | value : *reg(INTEL_IMS) & ~value;
         return;
     }
+    if (offset == INTEL_ICS) {
+        *reg(INTEL_ICR) |= value;
+        return;
+    }
     if (offset == INTEL_MDIC) {
         if (value & INTEL_MDIC_OP_WRITE) {
             chip.phy_writes++;
@@ -149,7 +152,7 @@ void hw_write32(volatile void *at, uint32_t value)
     *reg(offset) = value;
     if (offset == INTEL_CTRL && (value & INTEL_CTRL_GIO_MASTER_DISABLE) && !chip.masters_for_ever)
         *reg(INTEL_STATUS) &= ~INTEL_STATUS_GIO_MASTER_ENABLE;
-    if (offset == INTEL_CTRL && (value & INTEL_CTRL_SLU))
+    if (offset == INTEL_CTRL && (value & INTEL_CTRL_SLU) && chip.bmcr == PHY_BMCR_ANENABLE)
         *reg(INTEL_STATUS) |= INTEL_STATUS_LU | INTEL_STATUS_FD | 2u << INTEL_STATUS_SPEED_SHIFT;
     if (offset == INTEL_RCTL)
         chip.rctl_writes += (value & INTEL_RCTL_EN) != 0;
@@ -357,13 +360,34 @@ static void no_registers_or_no_memory_is_an_error(void **state)
     assert_int_equal(e1000e_start(&dev, &nic), ERR_UNSUPPORTED);
 }
 
-static void a_sleeping_phy_is_woken(void **state)
+static void a_sleeping_phy_is_woken_when_the_link_does_not_come(void **state)
 {
     (void)state;
     chip.bmcr = PHY_BMCR_PDOWN | PHY_BMCR_ANENABLE | 0x0140;
     assert_int_equal(e1000_start(&dev, &nic), OK);
+    for (unsigned i = 0; i < 49; i++) {
+        host_time_advance_ns(100000000);
+        nic->ops->poll(nic, 1);
+        assert_int_equal(chip.phy_writes, 0); // it may still be negotiating
+    }
+    host_time_advance_ns(200000000);
+    assert_false(nic->ops->link_up(nic));
     assert_int_equal(chip.phy_writes, 1);
     assert_int_equal(chip.bmcr, PHY_BMCR_ANENABLE | PHY_BMCR_ANRESTART | 0x0140);
+    host_time_advance_ns(100000000);
+    assert_false(nic->ops->link_up(nic));
+    assert_int_equal(chip.phy_writes, 1); // once
+}
+
+static void a_negotiating_phy_without_a_cable_is_left_alone(void **state)
+{
+    (void)state;
+    *reg(INTEL_STATUS) &= ~INTEL_STATUS_LU;
+    for (unsigned i = 0; i < 100; i++) {
+        host_time_advance_ns(100000000);
+        nic->ops->poll(nic, 1);
+    }
+    assert_int_equal(chip.phy_writes, 0);
 }
 
 // ---- Sending
@@ -581,6 +605,15 @@ static void receive_may_send_but_not_receive(void **state)
 
 // ---- Link and interrupts
 
+static void a_trial_interrupt_is_sent(void **state)
+{
+    (void)state;
+    intel_provoke(nic);
+    assert_true(*reg(INTEL_ICR) & *reg(INTEL_IMS));
+    intel_interrupt(nic, 0x31);
+    assert_int_equal(*reg(INTEL_ICR) | *reg(INTEL_IMS), 0);
+}
+
 static void carrier_lost_and_found(void **state)
 {
     (void)state;
@@ -633,7 +666,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_station_address_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(a_reset_that_does_not_end_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(no_registers_or_no_memory_is_an_error, fresh, done),
-        cmocka_unit_test_setup_teardown(a_sleeping_phy_is_woken, fresh, done),
+        cmocka_unit_test_setup_teardown(a_sleeping_phy_is_woken_when_the_link_does_not_come, fresh, done),
+        BOTH(a_negotiating_phy_without_a_cable_is_left_alone),
         BOTH(pieces_are_joined),
         BOTH(short_frames_are_padded_with_zeroes),
         BOTH(lengths_that_are_no_frame_are_refused),
@@ -645,6 +679,7 @@ int main(void)
         BOTH(frames_of_several_buffers_are_dropped_once),
         BOTH(receive_may_send_but_not_receive),
         BOTH(carrier_lost_and_found),
+        BOTH(a_trial_interrupt_is_sent),
         BOTH(interrupts_are_one_shot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
