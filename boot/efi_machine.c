@@ -41,6 +41,29 @@ struct boot_framebuffer machine_framebuffer(EFI_BOOT_SERVICES *services)
     return fb;
 }
 
+bool machine_boot_device(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct boot_pci_address *at)
+{
+    static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+    static EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
+    static EFI_GUID pci_io_guid = EFI_PCI_IO_PROTOCOL_GUID;
+    EFI_LOADED_IMAGE *loaded;
+    EFI_DEVICE_PATH *path;
+    EFI_HANDLE controller;
+    EFI_PCI_IO_PROTOCOL *pci;
+    UINTN segment, bus, device, function;
+    // From the partition up the device path to the nearest PCI function.
+    if (EFI_ERROR(services->HandleProtocol(image, &loaded_image_guid, (void **)&loaded)) ||
+        EFI_ERROR(services->HandleProtocol(loaded->DeviceHandle, &device_path_guid, (void **)&path)) ||
+        EFI_ERROR(services->LocateDevicePath(&pci_io_guid, &path, &controller)) ||
+        EFI_ERROR(services->HandleProtocol(controller, &pci_io_guid, (void **)&pci)) ||
+        EFI_ERROR(pci->GetLocation(pci, &segment, &bus, &device, &function)))
+        return false;
+    at->segment = (uint16_t)segment;
+    at->bus = (uint8_t)bus;
+    at->devfn = (uint8_t)(device << 3 | function);
+    return true;
+}
+
 enum status machine_ini(EFI_BOOT_SERVICES *services, EFI_HANDLE image, char ini[BOOT_PATH_MAX],
                         struct refusal *why)
 {

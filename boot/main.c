@@ -150,6 +150,7 @@ static enum status prepare_entry(struct load *l, const struct cpu_facts *cpu)
         info->trampoline = 0; // then other CPUs cannot be started, and the ELF says so
     info->rsdp = machine_rsdp(l->system);
     info->framebuffer = machine_framebuffer(l->bs);
+    info->boot_device_set = machine_boot_device(l->bs, l->self, &info->boot_device);
     enum status s = memory_pages(STACK_SIZE, 0, "a stack", &l->stack, &l->why);
     if (s == OK)
         s = memory_map(&map, &l->why);
