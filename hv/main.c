@@ -9,6 +9,7 @@
 #include "hv/memory.h"
 #include "hv/vm/cpuid.h"
 #include "hv/vm/guest.h"
+#include "hv/vm/msr.h"
 #include "hv/vm/sched.h"
 #include "hv/vm/virt.h"
 #include "net/stack.h"
@@ -112,6 +113,7 @@ _Noreturn void role_main(const struct boot_info *info)
     start_all_cpus(virt);
     virt->offers(&rdtscp, &invpcid);
     cpuid_start(rdtscp, invpcid);
+    msr_start();
     start_network(info);
     create_guests(info, virt);
     memory_report();

@@ -218,20 +218,57 @@ static struct cpuid answer(struct vcpu *v, const struct leaf *row, uint32_t leaf
     return r;
 }
 
+_Static_assert(BASIC_LEAVES + EXTENDED_LEAVES <= CPUID_ANSWERS, "room in struct vcpu");
+
+void cpuid_reset(struct vcpu *v)
+{
+    for (uint32_t i = 0; i < BASIC_LEAVES + EXTENDED_LEAVES; i++) {
+        bool is_basic = i < BASIC_LEAVES;
+        uint32_t leaf = is_basic ? i : 0x80000000u + i - BASIC_LEAVES;
+        struct cpuid r = answer(v, is_basic ? &basic[i] : &extended[i - BASIC_LEAVES], leaf, 0, 0);
+        v->cpuid[i] = (struct cpuid_answer){r.eax, r.ebx, r.ecx, r.edx};
+    }
+}
+
+static void set_result(struct vcpu *v, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
+{
+    v->gpr[RAX] = eax;
+    v->gpr[RBX] = ebx;
+    v->gpr[RCX] = ecx;
+    v->gpr[RDX] = edx;
+}
+
+/// Leaves whose answer depends on the subleaf or on the vCPU's state.
+static __attribute__((noinline)) void cpuid_changing(struct vcpu *v, uint32_t leaf, uint64_t cr4)
+{
+    struct cpuid r = answer(v, &basic[leaf], leaf, (uint32_t)v->gpr[RCX], cr4);
+    set_result(v, r.eax, r.ebx, r.ecx, r.edx);
+}
+
 void vm_cpuid(struct vcpu *v, uint64_t cr4)
 {
-    uint32_t leaf = (uint32_t)v->gpr[RAX], subleaf = (uint32_t)v->gpr[RCX];
-    struct cpuid r = {0};
-    if (leaf < BASIC_LEAVES)
-        r = answer(v, &basic[leaf], leaf, subleaf, cr4);
-    else if (leaf - 0x80000000u < EXTENDED_LEAVES)
-        r = answer(v, &extended[leaf - 0x80000000u], leaf, subleaf, cr4);
-    else if (leaf == HYPERVISOR_LEAF)
-        r = (struct cpuid){HYPERVISOR_LEAF, 0x62726146, 0x61467375, 0x73756272}; // "FarbusFarbus"
-    v->gpr[RAX] = r.eax;
-    v->gpr[RBX] = r.ebx;
-    v->gpr[RCX] = r.ecx;
-    v->gpr[RDX] = r.edx;
+    // Leaves with subleaves (2 is not one: it has been constant since it reports "see leaf 4"), and leaf DH,
+    // which follows XCR0.
+    static const uint32_t changing = BIT(4) | BIT(7) | BIT(0xb) | BIT(0xd) | BIT(0x15) | BIT(0x16);
+    uint32_t leaf = (uint32_t)v->gpr[RAX], at = leaf;
+
+    if (leaf >= BASIC_LEAVES) {
+        at = leaf - 0x80000000u + BASIC_LEAVES;
+        if (leaf - 0x80000000u >= EXTENDED_LEAVES) {
+            if (leaf == HYPERVISOR_LEAF)
+                set_result(v, HYPERVISOR_LEAF, 0x62726146, 0x61467375, 0x73756272); // "FarbusFarbus"
+            else
+                set_result(v, 0, 0, 0, 0);
+            return;
+        }
+    } else if (changing >> leaf & 1) {
+        cpuid_changing(v, leaf, cr4);
+        return;
+    }
+    const struct cpuid_answer *r = &v->cpuid[at];
+    set_result(v, r->eax, r->ebx, r->ecx, r->edx);
+    if (leaf == 1 && (cr4 & CR4_OSXSAVE))
+        v->gpr[RCX] |= BIT(27);
 }
 
 bool vm_xsetbv(struct vcpu *v, uint32_t index, uint64_t value, uint64_t cr4)

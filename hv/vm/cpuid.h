@@ -6,6 +6,9 @@
 
 /// Reads the CPU once. Call before any vCPU is made. rdtscp, invpcid: whether the CPU lets guests use them.
 void cpuid_start(bool rdtscp, bool invpcid);
+struct vcpu;
+/// Works out the answers that do not change while a vCPU runs. Call when it is made.
+void cpuid_reset(struct vcpu *v);
 /// XCR0 bits a guest may set; 0: no XSAVE.
 uint64_t cpuid_xcr0_mask(void);
 /// CR4 bits a guest may set.

@@ -4,6 +4,7 @@
 // everybody else leaves a request.
 #include "hv/vm/guest.h"
 #include "drivers/cmos.h"
+#include "hv/vm/cpuid.h"
 #include "hv/vm/msr.h"
 #include "hv/vm/multiboot.h"
 #include "hv/vm/sched.h"
@@ -132,6 +133,7 @@ static enum status build_vcpu(struct guest *g, uint32_t index)
     v->index = index;
     v->cpu = sched_cpu_of(g->index);
     v->lapic.bus_divisor = 1;
+    cpuid_reset(v);
     v->decode_cache = calloc(1, emulate_cache_size());
     if (!v->decode_cache)
         return ERR_NOMEM;

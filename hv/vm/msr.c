@@ -2,6 +2,7 @@
 #include "hv/vm/msr.h"
 #include "hv/vm/guest.h"
 #include "hv/vm/vm.h"
+#include "rt/panic.h"
 #include "rt/x86.h"
 #include <stddef.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct row {
     const char *reason;
 };
 
-// Sorted by number. What is not here: #GP, as for an MSR that does not exist.
+// In order of number. What is not here: #GP, as for an MSR that does not exist.
 static const struct row rows[] = {
     {0x010, 0x010, TSC, 0, ~0ull, "TSC: reads go through TSC offsetting"},
     {0x017, 0x017, CONSTANT, 0, 0, "IA32_PLATFORM_ID: one socket type"},
@@ -52,28 +53,42 @@ static const struct row rows[] = {
 
 #define ROWS (sizeof rows / sizeof *rows)
 
-static const struct row *find(uint32_t msr)
+// MSRs are found by number in one step: those from 0 and those from 0xc0000000 on.
+#define LOW_MSRS  0x900u
+#define HIGH_BASE 0xc0000000u
+#define HIGH_MSRS 0x200u
+static uint8_t row_of[LOW_MSRS + HIGH_MSRS]; // index into rows + 1; 0: no such MSR
+static uint8_t slot_of[ROWS];                // first place of a STORED row in vcpu.msr_store
+
+void msr_start(void)
 {
-    size_t low = 0, high = ROWS;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (rows[middle].last < msr)
-            low = middle + 1;
-        else
-            high = middle;
+    size_t slots = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        uint32_t count = rows[i].last - rows[i].first + 1;
+        uint32_t at = rows[i].first >= HIGH_BASE ? rows[i].first - HIGH_BASE + LOW_MSRS : rows[i].first;
+        for (uint32_t n = 0; n < count; n++)
+            row_of[at + n] = (uint8_t)(i + 1);
+        slot_of[i] = (uint8_t)slots;
+        if (rows[i].policy == STORED)
+            slots += count;
     }
-    return low < ROWS && rows[low].first <= msr ? &rows[low] : NULL;
+    ASSERT(slots <= MSR_STORE_MAX);
 }
 
-/// Place of a STORED MSR in vcpu.msr_store: stored ones counted from the start of the table.
+static const struct row *find(uint32_t msr)
+{
+    uint32_t at = msr;
+    if (msr >= LOW_MSRS) {
+        if (msr - HIGH_BASE >= HIGH_MSRS)
+            return NULL;
+        at = msr - HIGH_BASE + LOW_MSRS;
+    }
+    return row_of[at] ? &rows[row_of[at] - 1] : NULL;
+}
+
 static size_t store_index(const struct row *row, uint32_t msr)
 {
-    size_t index = msr - row->first;
-    for (const struct row *r = rows; r < row; r++) {
-        if (r->policy == STORED)
-            index += r->last - r->first + 1;
-    }
-    return index;
+    return slot_of[row - rows] + (msr - row->first);
 }
 
 bool msr_passes(uint32_t msr, bool write)
@@ -87,7 +102,7 @@ void msr_reset(struct vcpu *v)
     memset(v->msr_store, 0, sizeof v->msr_store);
     for (const struct row *r = rows; r < rows + ROWS; r++) {
         for (uint32_t msr = r->first; r->policy == STORED && msr <= r->last; msr++)
-            v->msr_store[store_index(r, msr) % MSR_STORE_MAX] = r->value;
+            v->msr_store[store_index(r, msr)] = r->value;
     }
 }
 
@@ -101,7 +116,7 @@ bool vm_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
         *value = row->value;
         return true;
     case STORED:
-        *value = v->msr_store[store_index(row, msr) % MSR_STORE_MAX];
+        *value = v->msr_store[store_index(row, msr)];
         return true;
     case LAPIC:
         return lapic_msr_read(&v->lapic, msr, vm_guest_tsc(v, rdtsc()), value);
@@ -122,7 +137,7 @@ bool vm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
     case CONSTANT:
         return ((value ^ row->value) & ~row->write_mask) == 0;
     case STORED: {
-        uint64_t *slot = &v->msr_store[store_index(row, msr) % MSR_STORE_MAX];
+        uint64_t *slot = &v->msr_store[store_index(row, msr)];
         if ((value ^ *slot) & ~row->write_mask)
             return false;
         *slot = value;

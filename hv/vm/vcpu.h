@@ -26,6 +26,7 @@ enum vcpu_state {
 #define ATTENTION_LEAVE 0x2u // go back to the scheduler: the guest was stopped, paused or reset
 
 #define MSR_STORE_MAX 64
+#define CPUID_ANSWERS 32 // basic leaves, then extended ones
 
 struct vcpu {
     uint64_t gpr[GPR_COUNT]; // gpr[RSP] is valid only between virt->get_registers and set_registers
@@ -55,6 +56,9 @@ struct vcpu {
     bool halt_interruptible; // RFLAGS.IF at the HLT
 
     uint64_t xcr0;
+    struct cpuid_answer {
+        uint32_t eax, ebx, ecx, edx;
+    } cpuid[CPUID_ANSWERS];            // what subleaf 0 of each leaf says, by cpuid_reset()
     uint64_t msr_store[MSR_STORE_MAX]; // MSRs that only remember what was written; index from hv/vm/msr.c
     uint64_t exits[80];                // by basic exit reason
     uint64_t entries;

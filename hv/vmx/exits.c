@@ -14,7 +14,7 @@ typedef enum vm_result exit_handler(struct vcpu *v);
 struct exit_row {
     exit_handler *handler;
     bool vectoring; // may come in the middle of an event's delivery (SDM vol. 3, 28.2.4)
-    bool traced;    // its handler reaches a device
+    bool traced;    // its handler may reach a remote device
 };
 
 static inline uint64_t low32(uint64_t x)
@@ -303,7 +303,7 @@ static const struct exit_row exit_table[EXIT_REASON_COUNT] = {
     [REASON_INVVPID] = {on_undefined},
     [REASON_VMFUNC] = {on_undefined},
     [REASON_CR_ACCESS] = {on_cr_access},
-    [REASON_IO_INSTRUCTION] = {on_io, .traced = true},
+    [REASON_IO_INSTRUCTION] = {on_io},
     [REASON_RDMSR] = {on_rdmsr},
     [REASON_WRMSR] = {on_wrmsr},
     [REASON_ENTRY_FAILURE_GUEST_STATE] = {on_entry_failure},
