@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
-// tests/unit/net/sim.c The link over a bad network: every record exactly once and in order, whatever is lost,
-// repeated, reordered; sessions through restarts and cut cables. Fixed seeds, simulated clock.
+// LINK: tests/unit/net/sim.c
+//
+// The link over a bad network: every record exactly once and in order, whatever is lost, repeated, reordered;
+// sessions through restarts and cut cables. Fixed seeds, simulated clock.
 #include "rt/time.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/net/sim.h"

@@ -4,6 +4,7 @@
 #pragma once
 #include "rt/panic.h"
 #include <stdint.h>
+#include <sys/types.h> // ssize_t
 
 uint32_t net_random(void);
 
