@@ -101,7 +101,7 @@ _Noreturn void role_main(const struct boot_info *info)
     memcpy(&unicast_to, info->node.peer, sizeof unicast_to);
 
     net_lock();
-    server_start(&functions, info->node.name, start_seed, unicast_to);
+    server_start(&functions, info->node.name, unicast_to);
     net_unlock();
     log_info("remote", "node \"%s\" lends %u function%s", info->node.name, functions.count,
              functions.count == 1 ? "" : "s");

@@ -45,7 +45,7 @@ static struct server_host *owner_of(const struct function *f)
 static bool try_send(struct server_host *host, const struct wire_record *rec, const void *data, size_t size)
 {
     enum status s = link_send(host->link, rec, NULL, 0, data, size);
-    server.busy = true;
+    server.busy = host->unflushed = true;
     if (s == ERR_BUSY)
         return false;
     if (s != OK) // the link goes down; so do the host's claims, and nobody waits any more
@@ -93,7 +93,7 @@ static void return_credits(struct server_host *host, struct function *f)
         return;
     struct wire_credit credit = {.count = (uint16_t)(f->credits_used < 0xffff ? f->credits_used : 0xffff)};
     struct wire_record rec = {.type = REC_CREDIT, .function = f->handle};
-    server.busy = true;
+    server.busy = host->unflushed = true;
     if (link_send(host->link, &rec, &credit, sizeof credit, NULL, 0) == OK)
         f->credits_used -= credit.count;
 }
@@ -260,7 +260,6 @@ static void on_up(void *ctx, struct link *link)
     host->link = link;
     host->pending_count = 0;
     host->close_why = NULL;
-    log_info("lend", "host \"%s\" (" IP_FORMAT "): link up", host->node, IP_ARGS(host->peer));
 }
 
 static void on_record(void *ctx, struct link *link, const struct wire_record *rec, const void *body,
@@ -288,23 +287,22 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
         return_credits(host, f);
 }
 
+/// Frozen links keep their functions; the link itself says so on the log.
 static void on_frozen(void *ctx, struct link *link)
 {
+    (void)ctx;
     (void)link;
-    log_warn("lend", "host \"%s\" does not answer; its functions are kept for the grace period",
-             ((struct server_host *)ctx)->node);
 }
 
 static void on_resumed(void *ctx, struct link *link)
 {
+    (void)ctx;
     (void)link;
-    log_info("lend", "host \"%s\" answers again", ((struct server_host *)ctx)->node);
 }
 
 static void forget(struct server_host *host, const char *why)
 {
     release_all(host, why);
-    log_info("lend", "host \"%s\" (" IP_FORMAT "): link down: %s", host->node, IP_ARGS(host->peer), why);
     host->link = NULL;
     host->node[0] = 0;
     host->pending_count = 0;
@@ -337,12 +335,11 @@ static void announce(void)
     discovery_announce(&server.announcement, server.unicast_to);
 }
 
-void server_start(struct functions *functions, const char *node, uint32_t boot_id, uint32_t unicast_to)
+void server_start(struct functions *functions, const char *node, uint32_t unicast_to)
 {
     memset(&server, 0, sizeof server);
     server.functions = functions;
     server.unicast_to = unicast_to;
-    server.announcement.boot_id = boot_id;
     strncpy(server.announcement.node, node, sizeof server.announcement.node - 1);
     for (unsigned i = 0; i < functions->count; i++)
         reset_begin(&functions->all[i], time_ns()); // the firmware may have left its DMA running
@@ -373,7 +370,8 @@ bool server_poll(void)
             const char *why = host->close_why;
             forget(host, why);
             link_close(link, why);
-        } else if (server.busy) {
+        } else if (host->unflushed) {
+            host->unflushed = false;
             link_flush(host->link);
         }
     }

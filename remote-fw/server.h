@@ -16,6 +16,7 @@ struct server_host {
     struct link *link; // NULL: free row
     char node[WIRE_NAME_MAX];
     uint32_t peer;
+    bool unflushed;        // something was appended since the last poll
     const char *close_why; // set: to be closed at the next poll
     struct {
         struct wire_record rec;
@@ -28,7 +29,7 @@ struct server_host {
 
 /// Starts serving `functions` (kept): resets them all, listens for hosts and announces. `unicast_to`:
 /// discovery_announce.
-void server_start(struct functions *functions, const char *node, uint32_t boot_id, uint32_t unicast_to);
+void server_start(struct functions *functions, const char *node, uint32_t unicast_to);
 /// After every net_poll: resets that ended, completions and credits that waited, announcements that changed;
 /// flushes. True when it had something to do.
 bool server_poll(void);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: remote-fw/server.c remote-fw/executor.c remote-fw/functions.c remote-fw/config_mask.c
-// remote-fw/reset.c net/wire.c Claims, releases, credits and completions of the remote, over a link that is
-// played by this file.
+// LINK: remote-fw/server.c remote-fw/executor.c remote-fw/functions.c
+//
+// LINK: remote-fw/config_mask.c remote-fw/reset.c net/wire.c
+//
+// Claims, releases, credits and completions of the remote, over a link that is played by this file.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -172,7 +174,7 @@ static int setup(void **state)
     mock_lend(&table, &edu, 5);
     nvme.decoding_checked = edu.decoding_checked = true;
     sent_count = flushes = announced = 0;
-    server_start(&table, "disk1", 42, 0x01020304);
+    server_start(&table, "disk1", 0x01020304);
     return 0;
 }
 
@@ -183,7 +185,6 @@ static void start_resets_and_announces(void **state)
     (void)state;
     assert_int_equal(announced, 1);
     assert_string_equal(announcement->node, "disk1");
-    assert_int_equal(announcement->boot_id, 42);
     assert_int_equal(announcement->function_count, 2);
     assert_int_equal(mock_get(&nvme, 4, 2) & 7, 0); // whatever the firmware left running is off at once
     settle();
