@@ -3,8 +3,14 @@
 // invariants.
 #pragma once
 #include "rt/panic.h"
+#include <limits.h>
 #include <stdint.h>
-#include <sys/types.h> // ssize_t
+#include <sys/types.h>
+
+// ssize_t is the C library's: lwIP makes its own where this is missing, as it is in newlib's limits.h.
+#ifndef SSIZE_MAX
+#define SSIZE_MAX LONG_MAX
+#endif
 
 uint32_t net_random(void);
 
