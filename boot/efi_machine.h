@@ -11,7 +11,8 @@
 uint64_t machine_rsdp(const EFI_SYSTEM_TABLE *system);
 /// The framebuffer of the current graphics mode; size 0 when there is none we can write to (32 bits a pixel).
 struct boot_framebuffer machine_framebuffer(EFI_BOOT_SERVICES *services);
-/// The PCI function the loader was read through (disk controller, USB controller, NIC). False: none, or it cannot be told.
+/// The PCI function the loader was read through (disk controller, USB controller, NIC). False: none, or it
+/// cannot be told.
 bool machine_boot_device(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct boot_pci_address *at);
 /// The configuration file, from the load options (options.h).
 MUST_CHECK enum status machine_ini(EFI_BOOT_SERVICES *services, EFI_HANDLE image, char ini[BOOT_PATH_MAX],

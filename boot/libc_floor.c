@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What newlib's string functions and inih name, and never call here: a heap (for asprintf, for formats of many pieces) and
-// files (for ini_parse). The loader has neither; whoever asks is told so, as the C standard says it is told.
+// What newlib's string functions and inih name, and never call here: a heap (for asprintf, for formats of
+// many pieces) and files (for ini_parse). The loader has neither; whoever asks is told so, as the C standard
+// says it is told.
 #include <reent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// LINK: boot/config.c boot/value.c boot/refusal.c @inih
+//
+// farbus.ini as anybody could write it. Whatever is taken must be something the hypervisor may rely on: every
+// string ends, every count and number is within its limits, no device has two owners; whatever is refused
+// must have a sentence.
+#include "boot/config.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct boot_info info;
+
+static void require(int holds)
+{
+    if (!holds)
+        abort();
+}
+
+#define ENDS(text) require(memchr(text, 0, sizeof(text)) != NULL)
+
+static void check_file(const struct boot_file *f)
+{
+    ENDS(f->path);
+    ENDS(f->args);
+    require(f->path[0] != '\0' && f->ini_line != 0 && f->base == 0 && f->size == 0);
+}
+
+static void check_guest(const struct boot_guest *g)
+{
+    ENDS(g->name);
+    ENDS(g->cmdline);
+    ENDS(g->nic);
+    require(g->name[0] != '\0' && g->ini_line != 0);
+    require(g->memory >= CONFIG_GUEST_MEMORY_MIN && g->memory % 4096 == 0);
+    require(g->cpus >= 1 && g->cpus <= BOOT_CPUS_MAX && g->wait_s <= CONFIG_WAIT_MAX_S);
+    check_file(&g->kernel);
+    if (g->initrd.path[0] != '\0')
+        check_file(&g->initrd);
+    require(g->module_count <= BOOT_MODULES_MAX && g->device_count <= BOOT_DEVICES_MAX);
+    for (uint32_t i = 0; i < g->module_count; i++)
+        check_file(&g->modules[i]);
+    for (uint32_t i = 0; i < g->device_count; i++)
+        ENDS(g->devices[i].node);
+}
+
+static int same_device(const struct boot_device *a, const struct boot_device *b)
+{
+    return strcmp(a->node, b->node) == 0 && memcmp(&a->at, &b->at, sizeof a->at) == 0;
+}
+
+static void check_devices(void)
+{
+    for (uint32_t g = 0; g < info.guest_count; g++)
+        for (uint32_t d = 0; d < info.guests[g].device_count; d++)
+            for (uint32_t h = 0; h <= g; h++)
+                for (uint32_t e = 0; e < (h == g ? d : info.guests[h].device_count); e++)
+                    require(!same_device(&info.guests[g].devices[d], &info.guests[h].devices[e]));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct refusal why = {.text = ""};
+    char *text = malloc(size ? size : 1); // exact, for ASan
+    memcpy(text, data, size);
+    memset(&info, 0, sizeof info);
+    enum status s = config_parse("\\farbus.ini", text, size, &info, &why);
+    free(text);
+    ENDS(why.text);
+    require((s == OK) == (why.text[0] == '\0'));
+    if (s != OK)
+        return 0;
+    ENDS(info.node.name);
+    require(info.node.name[0] != '\0' && info.node.lend_count <= BOOT_DEVICES_MAX);
+    require(info.node.role == BOOT_ROLE_HOST ||
+            (info.node.role == BOOT_ROLE_REMOTE && info.guest_count == 0));
+    require(info.node.dhcp || (info.node.prefix >= 1 && info.node.prefix <= 30));
+    require(info.guest_count <= BOOT_GUESTS_MAX);
+    for (uint32_t i = 0; i < info.guest_count; i++)
+        check_guest(&info.guests[i]);
+    check_devices();
+    return 0;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// LINK: boot/cpu_check.c boot/options.c boot/refusal.c
+//
+// What the loader decides from the CPU, and from its load options. That VT-x is locked off is tested here
+// only: OVMF for Bochs locks it on, and no later program can undo a lock.
+#include "boot/cpu_check.h"
+#include "boot/options.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct cpu_facts good = {
+    .vendor = "GenuineIntel",
+    .leaf1_ecx = CPUID_1_ECX_VMX,
+    .ext1_edx = CPUID_80000001_EDX_NX,
+    .feature_control = FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX,
+    .cr4 = 0x668,
+};
+
+static void check(struct cpu_facts cpu, enum boot_role role, const char *wanted)
+{
+    struct refusal why = {.text = ""};
+    enum status s = cpu_check(&cpu, role, &why);
+    assert_int_equal(s == OK, wanted == NULL);
+    if (wanted != NULL && strstr(why.text, wanted) == NULL)
+        fail_msg("'%s' is not about: %s", why.text, wanted);
+}
+
+static void test_cpu(void **state)
+{
+    (void)state;
+    check(good, BOOT_ROLE_HOST, NULL);
+    check(good, BOOT_ROLE_REMOTE, NULL);
+
+    struct cpu_facts cpu = good;
+    cpu.leaf1_ecx = ~CPUID_1_ECX_VMX;
+    check(cpu, BOOT_ROLE_HOST, "This CPU (GenuineIntel) offers no VT-x");
+    check(cpu, BOOT_ROLE_REMOTE, NULL);
+
+    static const struct {
+        uint64_t feature_control;
+        const char *host;
+    } locks[] = {
+        {0, NULL}, // not locked: the hypervisor switches it on
+        {FEATURE_CONTROL_VMX_OUTSIDE_SMX, NULL},
+        {FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX | 1ull << 1, NULL},
+        {FEATURE_CONTROL_LOCK,
+         "VT-x is disabled in the firmware setup and locked (IA32_FEATURE_CONTROL = 0x1)"},
+        {FEATURE_CONTROL_LOCK | 1ull << 1, "IA32_FEATURE_CONTROL = 0x3"}, // inside SMX only
+    };
+    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) {
+        cpu = good;
+        cpu.feature_control = locks[i].feature_control;
+        check(cpu, BOOT_ROLE_HOST, locks[i].host);
+        check(cpu, BOOT_ROLE_REMOTE, NULL);
+    }
+    cpu = good;
+    cpu.ext1_edx = 0;
+    check(cpu, BOOT_ROLE_HOST, "no execute-disable bit");
+    check(cpu, BOOT_ROLE_REMOTE, "no execute-disable bit");
+    cpu = good;
+    cpu.cr4 |= CR4_LA57;
+    check(cpu, BOOT_ROLE_REMOTE, "5-level paging");
+}
+
+/// `text` as UCS-2 in a buffer of its exact size; `end`: with its NUL.
+static enum status options(const char *text, bool end, char ini[BOOT_PATH_MAX], struct refusal *why)
+{
+    size_t n = strlen(text) + end;
+    uint8_t *wide = malloc(n ? 2 * n : 1);
+    for (size_t i = 0; i < n; i++) {
+        wide[2 * i] = (uint8_t)text[i];
+        wide[2 * i + 1] = 0;
+    }
+    memset(why, 0, sizeof *why);
+    enum status s = options_ini(wide, 2 * n, ini, why);
+    free(wide);
+    return s;
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *ini; // NULL: refused
+    } cases[] = {
+        {"", "\\farbus.ini"},
+        {"BOOTX64.EFI", "\\farbus.ini"},
+        {"fs0:\\EFI\\BOOT\\bootx64.efi  ", "\\farbus.ini"},
+        {"BOOTX64.EFI other.ini", "other.ini"},
+        {"BOOTX64.EFI \t\\dir\\Other.INI more", "\\dir\\Other.INI"},
+        {"\"my loader.efi\" \"my file.ini\"", "my file.ini"},
+        {"test/a.ini", "test/a.ini"},
+        {"some words of a boot entry", "\\farbus.ini"},
+        {"BOOTX64.EFI other.txt", NULL},
+        {"BOOTX64.EFI .ini", NULL},
+    };
+    char ini[BOOT_PATH_MAX];
+    struct refusal why;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int end = 0; end < 2; end++) {
+            enum status s = options(cases[i].text, end != 0, ini, &why);
+            assert_int_equal(s == OK, cases[i].ini != NULL);
+            if (s == OK)
+                assert_string_equal(ini, cases[i].ini);
+            else
+                assert_non_null(strstr(why.text, "Usage: BOOTX64.EFI [FILE.ini]"));
+        }
+    }
+    // What a firmware may leave there: nothing, one byte, no text, very much text.
+    assert_int_equal(options_ini(NULL, 0, ini, &why), OK);
+    assert_int_equal(options_ini("x", 1, ini, &why), OK);
+    assert_int_equal(options_ini("\x01\x04.ini", 6, ini, &why), OK);
+    assert_string_equal(ini, OPTIONS_DEFAULT_INI);
+    char many[1000];
+    memset(many, 'x', sizeof many);
+    memcpy(many + sizeof many - 5, ".ini", 5);
+    assert_int_equal(options(many, true, ini, &why), OK);
+    assert_string_equal(ini, OPTIONS_DEFAULT_INI);
+    assert_int_equal(options(many + sizeof many - 5 - 123, true, ini, &why), OK);
+    assert_int_equal(strlen(ini), BOOT_PATH_MAX - 1);
+    assert_int_not_equal(options(many + sizeof many - 5 - 124, true, ini, &why), OK);
+    assert_non_null(strstr(why.text, "the limit is 127"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cpu), cmocka_unit_test(test_options)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
