@@ -15,10 +15,6 @@ static enum status reset(struct intel_nic *n)
     enum status s = intel_wait(n, INTEL_CTRL, INTEL_CTRL_RST, 0, 20000);
     if (s != OK)
         return s;
-    // The reset clears RAH0.AV and the EEPROM's automatic read, the last thing it starts, sets it again. An
-    // EEPROM that holds nothing never does: intel_read_mac says so.
-    if (intel_wait(n, INTEL_RAH0, INTEL_RAH_AV, INTEL_RAH_AV, 20000) != OK)
-        log_debug("nic", "%s: no automatic read of the EEPROM", n->name);
     intel_write(n, INTEL_IMC, 0xffffffffu);
     (void)intel_read(n, INTEL_ICR);
     return OK;
@@ -35,7 +31,8 @@ enum status e1000_start(struct pci_device *dev, struct nic **nic)
     if (s != OK)
         log_error("nic", "%s: its reset does not end", n->name);
     else
-        s = intel_read_mac(n, &eerd);
+        s = intel_read_mac(n,
+                           &eerd); // comes behind the EEPROM's automatic read, which nothing tells the end of
     if (s != OK) {
         intel_free(n);
         return s;

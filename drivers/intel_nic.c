@@ -126,26 +126,32 @@ static bool is_station_address(const uint8_t mac[6])
     return !(mac[0] & 1) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) != 0;
 }
 
+static enum status mac_from_eeprom(const struct intel_nic *n, const struct intel_eerd *eerd, uint8_t mac[6])
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        uint16_t word = 0;
+        enum status s = eeprom_word(n, eerd, i, &word);
+        if (s != OK)
+            return s;
+        mac[2 * i] = (uint8_t)word;
+        mac[2 * i + 1] = (uint8_t)(word >> 8);
+    }
+    return is_station_address(mac) ? OK : ERR_IO;
+}
+
 enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd)
 {
     uint8_t *mac = n->nic.mac;
+    enum status s = mac_from_eeprom(n, eerd, mac);
+    if (s == OK)
+        return OK;
     uint32_t low = intel_read(n, INTEL_RAL0), high = intel_read(n, INTEL_RAH0);
     for (unsigned i = 0; i < 6; i++)
         mac[i] = (uint8_t)(i < 4 ? low >> 8 * i : high >> 8 * (i - 4));
     if (high & INTEL_RAH_AV && is_station_address(mac))
         return OK;
-    for (uint32_t i = 0; i < 3; i++) {
-        uint16_t word = 0;
-        if (eeprom_word(n, eerd, i, &word) != OK) {
-            log_error("nic", "%s: its EEPROM does not answer", n->name);
-            return ERR_IO;
-        }
-        mac[2 * i] = (uint8_t)word;
-        mac[2 * i + 1] = (uint8_t)(word >> 8);
-    }
-    if (is_station_address(mac))
-        return OK;
-    log_error("nic", "%s: neither RAL/RAH nor the EEPROM holds a station address", n->name);
+    log_error("nic", "%s: no station address: its EEPROM %s, RAL/RAH hold none", n->name,
+              s == ERR_TIMEOUT ? "does not answer" : "holds none");
     return ERR_IO;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Mends the 64-bit signed division of Debian's Bochs 3.1, whose compiled long_idiv() drops the low half of the dividend.
+// Mends two things in Debian's Bochs 3.1: 64-bit signed division, whose compiled long_idiv() drops the low half of the dividend,
+// and reception from a vde switch, which loses every frame when a variable that nobody initialized happens to be negative.
 //
 // A shared object that the dynamic loader loads before the emulator (--preload). Its constructor finds the function among the
 // program's exported symbols, asks it for a division whose result is known, and only when the answer is wrong overwrites its entry with a
@@ -12,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 typedef __int128 int128; // Bochs's Bit128s has the same layout: low half, then high half
@@ -66,4 +70,14 @@ __attribute__((constructor)) static void mend(void)
     }
     memcpy(entry, code, sizeof code);
     mprotect((void *)first, length, PROT_READ | PROT_EXEC);
+}
+
+/// Stands before the C library's. Bochs's vde module (iodev/network/eth_vde.cc, rx_timer) passes the length of its address buffer,
+/// a sockaddr_un, uninitialized: what the stack holds there. As a negative number the kernel answers EINVAL, after it has taken the frame
+/// out of the socket. A length that no address can have is made the buffer's.
+ssize_t recvfrom(int fd, void *restrict bytes, size_t size, int flags, struct sockaddr *restrict from, socklen_t *restrict from_size)
+{
+    if (from_size != NULL && *from_size > sizeof(struct sockaddr_storage))
+        *from_size = sizeof(struct sockaddr_un);
+    return syscall(SYS_recvfrom, fd, bytes, size, flags, from, from_size);
 }

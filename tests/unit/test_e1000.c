@@ -311,19 +311,23 @@ static void e1000e_switches_aspm_off(void **state)
     assert_true(*reg(INTEL_CTRL_EXT) & INTEL_CTRL_EXT_DRV_LOAD);
 }
 
-static void station_address_from_the_eeprom(void **state)
+static void station_address_from_the_eeprom_or_the_registers(void **state)
 {
     (void)state;
     static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
-    chip.address_not_loaded = true;
-    assert_int_equal(e1000_start(&dev, &nic), OK);
-    assert_memory_equal(nic->mac, mac, 6);
-    assert_int_equal(*reg(INTEL_RAH0), 0x80005634);
-    intel_free(intel_of(nic));
-    chip.eerd_done = 1u << 1;
-    chip.eerd_shift = 2;
-    assert_int_equal(e1000e_start(&dev, &nic), OK);
-    assert_memory_equal(nic->mac, mac, 6);
+    for (unsigned i = 0; i < 4; i++) {
+        chip.eerd_done = i & 1 ? 1u << 1 : 1u << 4;
+        chip.eerd_shift = i & 1 ? 2 : 8;
+        chip.address_not_loaded = i < 2; // as Bochs's reset leaves it
+        chip.eeprom_dead = i >= 2;
+        assert_int_equal(i & 1 ? e1000e_start(&dev, &nic) : e1000_start(&dev, &nic), OK);
+        assert_memory_equal(nic->mac, mac, 6);
+        assert_int_equal(*reg(INTEL_RAL0), 0x12005452);
+        assert_int_equal(*reg(INTEL_RAH0), 0x80005634);
+        intel_free(intel_of(nic));
+        nic = NULL;
+        *reg(INTEL_RCTL) = 0;
+    }
 }
 
 static void no_station_address_is_an_error(void **state)
@@ -335,8 +339,9 @@ static void no_station_address_is_an_error(void **state)
     chip.eeprom_dead = false;
     chip.eeprom[0] |= 1; // multicast
     assert_int_equal(e1000_start(&dev, &nic), ERR_IO);
+    assert_non_null(strstr(host_log_last(), "EEPROM holds none"));
     memset(chip.eeprom, 0, sizeof chip.eeprom);
-    assert_int_equal(e1000_start(&dev, &nic), ERR_IO);
+    assert_int_equal(e1000e_start(&dev, &nic), ERR_IO);
     assert_null(nic);
 }
 
@@ -662,7 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(starts_a_chip_the_firmware_left_running),
         cmocka_unit_test_setup_teardown(e1000e_switches_aspm_off, e1000e, done),
-        cmocka_unit_test_setup_teardown(station_address_from_the_eeprom, fresh, done),
+        cmocka_unit_test_setup_teardown(station_address_from_the_eeprom_or_the_registers, fresh, done),
         cmocka_unit_test_setup_teardown(no_station_address_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(a_reset_that_does_not_end_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(no_registers_or_no_memory_is_an_error, fresh, done),
