@@ -57,11 +57,15 @@ def main():
         lab.start()
         for kind in kinds:
             try:
-                lab[kind].console.expect(r"^check end$", 180)
+                end = lab[kind].console.expect(r"^check end$|^!!!! X64 Exception Type - \S+\((.*?)\)", 180)
             except LabError as e:
                 wrong.append(f"{kind} did not finish the check: {e}")
                 continue
             seen = results(lab[kind].console.text)
+            if end.group(1):
+                name = next((n for n in native if n not in seen), "the end")
+                wrong.append(f"{kind} computes wrongly, nothing it shows can be believed: {end.group(1)} in {name}")
+                continue
             bad = [name for name in native if seen.get(name) != native[name]]
             if bad:
                 wrong.append(f"{kind} computes wrongly, nothing it shows can be believed: {', '.join(bad)} of {len(native)} groups of instructions")
