@@ -12,6 +12,10 @@
 #define SSIZE_MAX LONG_MAX
 #endif
 
+#ifndef SSIZE_MAX // strict C17 hides it, and lwIP would make an ssize_t of its own
+#define SSIZE_MAX LONG_MAX
+#endif
+
 uint32_t net_random(void);
 
 #define LWIP_NO_UNISTD_H 1
