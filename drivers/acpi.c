@@ -213,7 +213,7 @@ bool acpi_find_s5(const uint8_t *aml, size_t size, uint8_t *type_a, uint8_t *typ
 {
     enum { NAME_OP = 0x08, PACKAGE_OP = 0x12, SLP_TYP_MAX = 7 };
     for (size_t i = 1; i + 5 <= size; i++) {
-        if (memcmp(aml + i, "_S5_", 4) != 0 || aml[i + 4] != PACKAGE_OP)
+        if (aml[i] != '_' || aml[i + 4] != PACKAGE_OP || memcmp(aml + i, "_S5_", 4) != 0)
             continue;
         // NameOp comes before the name, or before the root prefix of the name
         if (aml[i - 1] != NAME_OP && !(i >= 2 && aml[i - 1] == '\\' && aml[i - 2] == NAME_OP))

@@ -46,6 +46,11 @@ static uint64_t word_mask(uint64_t from, uint64_t to, uint64_t *next)
 static void set_range(uint64_t *bits, uint64_t from, uint64_t count, bool free)
 {
     for (uint64_t next, to = from + count; from < to; from = next) {
+        if (from % 64 == 0 && to - from >= 64) {
+            bits[from / 64] = free ? ~0ull : 0;
+            next = from + 64;
+            continue;
+        }
         uint64_t mask = word_mask(from, to, &next);
         if (free)
             bits[from / 64] |= mask;

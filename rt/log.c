@@ -70,7 +70,7 @@ void log_vline(enum log_level level, const char *room, const char *fmt, va_list 
     char line[LINE_BYTES];
     uint64_t us = time_ns() / 1000;
     static const char *const marks[] = {
-        [LOG_ERROR] = "ERROR ", [LOG_WARN] = "warning: ", [LOG_INFO] = "", [LOG_DEBUG] = ""};
+        [LOG_ERROR] = "error: ", [LOG_WARN] = "warning: ", [LOG_INFO] = "", [LOG_DEBUG] = ""};
     int n = sniprintf(line, sizeof line, "[%4lu.%06lu] %s: %s", (unsigned long)(us / 1000000),
                       (unsigned long)(us % 1000000), room, marks[level]);
     size_t used = n < 0 ? 0 : (size_t)n;

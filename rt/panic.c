@@ -48,6 +48,7 @@ static void take_over(void)
     cli();
     if (!atomic_compare_exchange_strong(&owner, &nobody, me) && nobody != me)
         panic_stop_this_cpu();
+    log_set_level(LOG_INFO); // whatever it was
     depth++;
     if (depth > 2)
         panic_stop_this_cpu();
@@ -65,16 +66,16 @@ static void print_address(unsigned n, uint64_t address)
     struct symbol symbol;
     // A return address may be the first byte of the next function: look up the call before it.
     if (symbols_lookup(address - (n != 0), &symbol))
-        log_error("panic", "  #%-2u %016llx %s+0x%llx", n, (unsigned long long)address, symbol.name,
-                  (unsigned long long)(symbol.offset + (n != 0)));
+        log_info("panic", "  #%-2u %016llx %s+0x%llx", n, (unsigned long long)address, symbol.name,
+                 (unsigned long long)(symbol.offset + (n != 0)));
     else
-        log_error("panic", "  #%-2u %016llx ?", n, (unsigned long long)address);
+        log_info("panic", "  #%-2u %016llx ?", n, (unsigned long long)address);
 }
 
 /// Follows the chain of saved RBP. Each frame must lie above the one before, so it ends.
 static void backtrace(uint64_t rip, uint64_t rbp)
 {
-    log_error("panic", "backtrace:");
+    log_info("panic", "backtrace:");
     print_address(0, rip);
     for (unsigned n = 1; n < BACKTRACE_MAX; n++) {
         if (rbp % 8 != 0 || !paging_readable(rbp, 16))
@@ -92,8 +93,8 @@ static void backtrace(uint64_t rip, uint64_t rbp)
 
 static void print_control_registers(void)
 {
-    log_error("panic", "CR0 %016llx CR2 %016llx CR3 %016llx CR4 %016llx", (unsigned long long)read_cr0(),
-              (unsigned long long)read_cr2(), (unsigned long long)read_cr3(), (unsigned long long)read_cr4());
+    log_info("panic", "CR0 %016llx CR2 %016llx CR3 %016llx CR4 %016llx", (unsigned long long)read_cr0(),
+             (unsigned long long)read_cr2(), (unsigned long long)read_cr3(), (unsigned long long)read_cr4());
 }
 
 _Noreturn void panic(const char *fmt, ...)
@@ -105,7 +106,7 @@ _Noreturn void panic(const char *fmt, ...)
     va_end(ap);
     if (depth == 1) {
         uint64_t rbp = (uint64_t)(uintptr_t)__builtin_frame_address(0);
-        log_error("panic", "on CPU %u, RBP %016llx", cpu_self()->index, (unsigned long long)rbp);
+        log_info("panic", "on CPU %u, RBP %016llx", cpu_self()->index, (unsigned long long)rbp);
         print_control_registers();
         backtrace((uint64_t)(uintptr_t)__builtin_return_address(0), *(const uint64_t *)(uintptr_t)rbp);
     }
@@ -122,7 +123,7 @@ _Noreturn void panic_trap(const struct trap_frame *f)
         if (f->vector == EXC_DF || f->vector == EXC_PF) {
             uint64_t cr2 = read_cr2();
             if (paging_is_stack_guard(cr2))
-                log_error("panic", "stack overflow: CR2 is in a guard page");
+                log_info("panic", "stack overflow: CR2 is in a guard page");
         }
         const struct {
             const char *name;
@@ -134,13 +135,13 @@ _Noreturn void panic_trap(const struct trap_frame *f)
             {"R12", f->r12}, {"R13", f->r13}, {"R14", f->r14}, {"R15", f->r15},
         };
         for (unsigned i = 0; i < sizeof regs / sizeof regs[0]; i += 4)
-            log_error("panic", "%s %016llx %s %016llx %s %016llx %s %016llx", regs[i].name,
-                      (unsigned long long)regs[i].value, regs[i + 1].name,
-                      (unsigned long long)regs[i + 1].value, regs[i + 2].name,
-                      (unsigned long long)regs[i + 2].value, regs[i + 3].name,
-                      (unsigned long long)regs[i + 3].value);
-        log_error("panic", "CS %04llx SS %04llx RFLAGS %08llx", (unsigned long long)f->cs,
-                  (unsigned long long)f->ss, (unsigned long long)f->rflags);
+            log_info("panic", "%s %016llx %s %016llx %s %016llx %s %016llx", regs[i].name,
+                     (unsigned long long)regs[i].value, regs[i + 1].name,
+                     (unsigned long long)regs[i + 1].value, regs[i + 2].name,
+                     (unsigned long long)regs[i + 2].value, regs[i + 3].name,
+                     (unsigned long long)regs[i + 3].value);
+        log_info("panic", "CS %04llx SS %04llx RFLAGS %08llx", (unsigned long long)f->cs,
+                 (unsigned long long)f->ss, (unsigned long long)f->rflags);
         print_control_registers();
         backtrace(f->rip, f->rbp);
     }
