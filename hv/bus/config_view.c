@@ -118,8 +118,8 @@ static void treat(struct config_view *view, const uint8_t *raw, unsigned offset,
     for (unsigned i = 0; i < size && offset + i < CONFIG_VIEW_SIZE; i++) {
         unsigned at = offset + i;
         view->source[at] = t == PROXIED || t == RESTORED ? CONFIG_REMOTE : CONFIG_HERE;
-        view->image[at] = t == SNAPSHOT ? raw[at] : 0;
-        view->writable[at] = t == KEPT ? (uint8_t)(write >> (i * 8)) : 0;
+        view->image[at] = (uint8_t)(t == SNAPSHOT ? raw[at] : 0);
+        view->writable[at] = (uint8_t)(t == KEPT ? write >> (i * 8) : 0);
     }
 }
 

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
+// LINK: hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
+// The association table: who comes first, refusals, moves, losses and returns.
+#include "tests/unit/bus_fixture.h"
+#include <setjmp.h>
+#include <stdarg.h>
+// cmocka wants these first
+#include <cmocka.h>
+
+#define FN SLOT(2)
+
+static int setup(void **state)
+{
+    (void)state;
+    fixture_clear();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_end();
+    return 0;
+}
+
+static void come_up(void)
+{
+    fake_announce(PEER, BOOT_ID, 2);
+    if (fake.link.state != LINK_UP)
+        fake_up();
+    fake_settle();
+}
+
+static void test_host_first(void **state)
+{
+    (void)state;
+    fixture_guest();
+    assert_false(bus_guest_ready(fx.guest));
+    assert_int_equal(fn_of(0)->state, ASSOC_WANTED);
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff); // not there yet, and nobody waits
+    assert_int_equal(fake.polls, 0);
+    fake_announce(PEER, BOOT_ID, 2);
+    assert_int_equal(fake.connects, 1);
+    assert_false(bus_guest_ready(fx.guest));
+    fake_announce(PEER, BOOT_ID, 2); // still connecting: no second link
+    assert_int_equal(fake.connects, 1);
+    fake_up();
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+    assert_int_equal(fake.fns[0].attaches, 1);
+    assert_int_equal(fake.fns[1].attaches, 1);
+    assert_int_equal(cfg_read(FN, 0, 4), 0x00101b36);
+    assert_int_equal(fake.waits, 0);
+    fake_announce(PEER, BOOT_ID, 2); // heartbeats change nothing
+    fake_settle();
+    assert_int_equal(fake.fns[0].attaches, 1);
+}
+
+static void test_remote_first(void **state)
+{
+    (void)state;
+    fake_announce(PEER, BOOT_ID, 2); // nobody wants it
+    assert_int_equal(fake.connects, 0);
+    fixture_guest();
+    come_up();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_late_device_is_not_decoded(void **state)
+{
+    (void)state;
+    fixture_guest();
+    bus_guest_start(fx.guest); // did not wait for it
+    come_up();
+    uint32_t bar = cfg_read(FN, 0x10, 4) & ~0xfu;
+    assert_in_range(bar, GUEST_MMIO_BASE, GUEST_MMIO_END);
+    assert_int_equal(cfg_read(FN, 4, 2), 0);
+    assert_null(io_space_find_mmio(&fx.io, bar));
+    cfg_write(FN, 4, 2, 2);
+    assert_non_null(io_space_find_mmio(&fx.io, bar));
+}
+
+static void test_refused_by_its_owner(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[0].owner = "host2";
+    come_up();
+    assert_false(bus_guest_ready(fx.guest));
+    assert_int_equal(fn_of(0)->state, ASSOC_REFUSED);
+    assert_string_equal(fn_of(0)->refused_by, "host2");
+    assert_int_equal(fn_of(1)->state, ASSOC_ATTACHED); // the other one is not held up
+    fake.fns[0].info.flags |= WIRE_FN_BUSY;
+    fake_forget_counts();
+    fake_announce(PEER, BOOT_ID, 2); // known to be lent: not even asked
+    assert_int_equal(fake.records[REC_ATTACH], 0);
+    fake.fns[0].info.flags &= (uint8_t)~WIRE_FN_BUSY;
+    fake.fns[0].owner = NULL;
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_not_lent(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[1].not_lent = true;
+    come_up();
+    assert_int_equal(fn_of(1)->state, ASSOC_REFUSED);
+    assert_string_equal(fn_of(1)->refused_by, "");
+    assert_non_null(strstr(host_log_last(), "not lend"));
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+}
+
+static void test_two_guests_one_device(void **state)
+{
+    (void)state;
+    static struct io_space io;
+    static struct guest_pci pci;
+    struct bus_guest *other;
+    memset(&io, 0, sizeof(io));
+    assert_int_equal(guest_pci_init(&pci, &io), OK);
+    fixture_guest();
+    assert_int_equal(bus_guest_add("h", &fx.devices[1], 1, &io, &pci, &other), ERR_BUSY);
+    assert_null(other);
+    assert_non_null(strstr(host_log_last(), "guest \"g\""));
+    assert_int_equal(pci.count, 1);
+    bus_guest_remove(fx.guest);
+    assert_int_equal(bus_guest_add("h", &fx.devices[1], 1, &io, &pci, &fx.guest), OK);
+}
+
+static void test_remote_moves(void **state)
+{
+    (void)state;
+    fixture_guest();
+    come_up();
+    fake_announce(PEER + 1, BOOT_ID, 2);
+    assert_int_equal(fake.link.peer, PEER + 1);
+    assert_true(bus_guest_ready(fx.guest));
+    // another machine of the same name does not take over a living link
+    fake_announce(PEER + 2, BOOT_ID + 1, 2);
+    assert_int_equal(fake.link.peer, PEER + 1);
+    assert_non_null(strstr(host_log_last(), "second remote"));
+    fake_down("gone");
+    fake_announce(PEER + 2, BOOT_ID + 1, 2);
+    assert_int_equal(fake.link.peer, PEER + 2);
+    assert_int_equal(fake.connects, 1);
+}
+
+static void test_loss_and_return(void **state)
+{
+    (void)state;
+    fixture_attached();
+    cfg_write(FN, 0x10, 4, 0xd0000000);
+    cfg_write(FN, 0x14, 4, 0);
+    cfg_write(FN, 0x3c, 1, 7);
+    cfg_write(FN, 0x68, 2, 0x5810); // Device Control
+    fake_down("3 s without an answer");
+    assert_int_equal(fn_of(0)->state, ASSOC_LOST);
+    fake_forget_counts();
+    assert_int_equal(io_space_mmio_read(&fx.io, 0xd0000008, 4), 0xffffffff); // at once
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+    assert_int_equal(cfg_read(FN, 0xb4, 4), 0xffffffff);
+    io_space_mmio_write(&fx.io, 0xd0000008, 4, 1);
+    cfg_write(FN, 0x10, 4, 0x12340000);
+    assert_int_equal(fake.polls, 0);
+    assert_int_equal(bus_counters().absent, 5);
+    // it restarted: its registers are as after power-on, its handles are new
+    fake_put(&fake.fns[0], 0x68, 0x2810, 2);
+    fake_announce(PEER, BOOT_ID + 1, 2);
+    fake_up();
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+    assert_int_equal(cfg_read(FN, 0x10, 4), 0xd0000004);
+    assert_int_equal(cfg_read(FN, 0x3c, 1), 7);
+    assert_int_equal(cfg_read(FN, 4, 2), 3);
+    assert_memory_equal(&fake.fns[0].config[0x68], "\x10\x58", 2);
+    fake.fns[0].bar[0][8] = 0x21;
+    assert_int_equal(io_space_mmio_read(&fx.io, 0xd0000008, 1), 0x21);
+}
+
+static void test_comes_back_as_another_device(void **state)
+{
+    (void)state;
+    fixture_attached();
+    fake_down("gone");
+    fake.fns[0].info.bars[0].size = 8192;
+    come_up();
+    assert_int_equal(fn_of(0)->state, ASSOC_REFUSED);
+    assert_int_equal(fn_of(1)->state, ASSOC_ATTACHED);
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+}
+
+static void test_gone_and_announced_again(void **state)
+{
+    (void)state;
+    fixture_attached();
+    net_lock();
+    fake_deliver((struct wire_record){.type = REC_GONE, .function = fake.fns[0].handle}, NULL, 0);
+    net_unlock();
+    assert_int_equal(fn_of(0)->state, ASSOC_LOST);
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_attach_without_answer(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.silent = true;
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_up();
+    fake_settle();
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHING);
+    fake.silent = false;
+    host_time_advance_ns(7000000000ull);
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_full_link_at_attach(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake_announce(PEER, BOOT_ID, 2);
+    for (unsigned i = 0; i < 12; i++) { // wherever it is full, the next announcement goes on
+        fake.busy = 1 + i % 3;
+        if (fake.link.state != LINK_UP)
+            fake_up();
+        fake_settle();
+        fake.busy = 0;
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_settle();
+    }
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_configuration_retry_at_attach(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[0].crs = 3;
+    come_up();
+    assert_false(bus_guest_ready(fx.guest));
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_remove(void **state)
+{
+    (void)state;
+    fixture_attached();
+    uint64_t bar = cfg_read(FN, 0x10, 4) & ~0xfull;
+    unsigned ranges = fx.io.mmio_count;
+    bus_guest_remove(fx.guest);
+    fx.guest = NULL;
+    assert_int_equal(fake.closes, 1);
+    assert_int_equal(fx.pci.count, 1);
+    assert_int_equal(fx.io.mmio_count, ranges - 2);
+    assert_int_equal(io_space_mmio_read(&fx.io, bar, 4), 0xffffffff);
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+    fixture_guest(); // and again
+    come_up();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
+static void test_console(void **state)
+{
+    (void)state;
+    fixture_attached();
+    unsigned before = host_log_count();
+    bus_print_devices();
+    assert_int_equal(host_log_count() - before, 8); // two functions: a line, ids, two BARs each
+    bus_print_counters();
+    assert_true(host_log_count() > before + 8);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_host_first),
+        T(test_remote_first),
+        T(test_late_device_is_not_decoded),
+        T(test_refused_by_its_owner),
+        T(test_not_lent),
+        T(test_two_guests_one_device),
+        T(test_remote_moves),
+        T(test_loss_and_return),
+        T(test_comes_back_as_another_device),
+        T(test_gone_and_announced_again),
+        T(test_attach_without_answer),
+        T(test_full_link_at_attach),
+        T(test_configuration_retry_at_attach),
+        T(test_remove),
+        T(test_console),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
