@@ -280,6 +280,7 @@ void guest_start(struct guest *g)
         atomic_store(&g->state, GUEST_STOPPED);
         return;
     }
+    bus_guest_start(g->bus);
     v->tsc_offset = 0;
     lapic_reset(&v->lapic, v->index, true, &g->lapic_ops);
     msr_reset(v);
