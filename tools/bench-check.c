@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Does an emulator compute what this machine computes? The same source as a program and as an EFI application (-DEFI), the same
-// pseudo-random operands: one line per group of instructions with a digest of all results and of the flags the manual defines.
-// tools/bench-check.py compares the lines. Intel SDM volume 2 is the source for which flags are defined.
+// Does an emulator compute what this machine computes? The same source as a program and as an EFI application
+// (-DEFI), the same pseudo-random operands: one line per group of instructions with a digest of all results
+// and of the flags the manual defines. tools/bench-check.py compares the lines. Intel SDM volume 2 is the
+// source for which flags are defined.
 #include <stdint.h>
 
 #ifdef EFI
@@ -18,7 +19,10 @@ static void put(char c)
 #else
 #include <stdio.h>
 
-static void put(char c) { putchar(c); }
+static void put(char c)
+{
+    putchar(c);
+}
 #endif
 
 #define ROUNDS 2000
@@ -35,7 +39,17 @@ static uint64_t seed, digest;
 // xorshift64*; now and then a value with few bits or close to a border, where instructions go wrong.
 static uint64_t draw(void)
 {
-    static const uint64_t border[] = {0, 1, 0x7f, 0x80, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~0ull};
+    static const uint64_t border[] = {0,
+                                      1,
+                                      0x7f,
+                                      0x80,
+                                      0xffff,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0xffffffff,
+                                      0x7fffffffffffffff,
+                                      0x8000000000000000,
+                                      ~0ull};
     seed ^= seed >> 12;
     seed ^= seed << 25;
     seed ^= seed >> 27;
@@ -74,49 +88,55 @@ static void line(const char *name)
     text("\r\n");
 }
 
-#define GROUP(name, ...)                                                                                               \
-    do {                                                                                                               \
-        seed = 0x9e3779b97f4a7c15;                                                                                     \
-        digest = 0xcbf29ce484222325;                                                                                   \
-        for (unsigned round = 0; round < ROUNDS; round++)                                                              \
-            __VA_ARGS__;                                                                                                \
-        line(name);                                                                                                    \
+#define GROUP(name, ...)                                                                                     \
+    do {                                                                                                     \
+        seed = 0x9e3779b97f4a7c15;                                                                           \
+        digest = 0xcbf29ce484222325;                                                                         \
+        for (unsigned round = 0; round < ROUNDS; round++)                                                    \
+            __VA_ARGS__;                                                                                     \
+        line(name);                                                                                          \
     } while (0)
 
 // `insn` on a (read and written) and b with a carry to come in; notes a and the flags in `mask`.
-#define BINARY(type, insn, mask)                                                                                       \
-    do {                                                                                                               \
-        type a = (type)draw(), b = (type)draw();                                                                       \
-        uint64_t f = draw() & 1;                                                                                       \
-        __asm__ volatile("bt $0, %1\n\t" insn " %2, %0\n\tpushfq\n\tpopq %1" : "+r"(a), "+r"(f) : "r"(b) : "cc", "memory"); \
-        note((uint64_t)a);                                                                                             \
-        note(f & (mask));                                                                                              \
+#define BINARY(type, insn, mask)                                                                             \
+    do {                                                                                                     \
+        type a = (type)draw(), b = (type)draw();                                                             \
+        uint64_t f = draw() & 1;                                                                             \
+        __asm__ volatile("bt $0, %1\n\t" insn " %2, %0\n\tpushfq\n\tpopq %1"                                 \
+                         : "+r"(a), "+r"(f)                                                                  \
+                         : "r"(b)                                                                            \
+                         : "cc", "memory");                                                                  \
+        note((uint64_t)a);                                                                                   \
+        note(f &(mask));                                                                                     \
     } while (0)
 
-#define UNARY(type, insn, mask)                                                                                        \
-    do {                                                                                                               \
-        type a = (type)draw();                                                                                         \
-        uint64_t f = draw() & 1;                                                                                       \
-        __asm__ volatile("bt $0, %1\n\t" insn " %0\n\tpushfq\n\tpopq %1" : "+r"(a), "+r"(f) : : "cc", "memory");      \
-        note((uint64_t)a);                                                                                             \
-        note(f & (mask));                                                                                              \
+#define UNARY(type, insn, mask)                                                                              \
+    do {                                                                                                     \
+        type a = (type)draw();                                                                               \
+        uint64_t f = draw() & 1;                                                                             \
+        __asm__ volatile("bt $0, %1\n\t" insn " %0\n\tpushfq\n\tpopq %1"                                     \
+                         : "+r"(a), "+r"(f)                                                                  \
+                         :                                                                                   \
+                         : "cc", "memory");                                                                  \
+        note((uint64_t)a);                                                                                   \
+        note(f &(mask));                                                                                     \
     } while (0)
 
-#define SHIFT(type, insn)                                                                                              \
-    do {                                                                                                               \
-        type a = (type)draw();                                                                                         \
-        uint64_t f = draw() & 1;                                                                                       \
-        uint8_t count = (uint8_t)draw();                                                                               \
-        __asm__ volatile("bt $0, %1\n\t" insn " %%cl, %0" : "+r"(a), "+r"(f) : "c"(count) : "cc");                     \
-        note((uint64_t)a);                                                                                             \
+#define SHIFT(type, insn)                                                                                    \
+    do {                                                                                                     \
+        type a = (type)draw();                                                                               \
+        uint64_t f = draw() & 1;                                                                             \
+        uint8_t count = (uint8_t)draw();                                                                     \
+        __asm__ volatile("bt $0, %1\n\t" insn " %%cl, %0" : "+r"(a), "+r"(f) : "c"(count) : "cc");           \
+        note((uint64_t)a);                                                                                   \
     } while (0)
 
-#define WIDTHS(macro, name, insn, ...)                                                                                 \
-    do {                                                                                                               \
-        GROUP(name "8", macro(uint8_t, insn "b" __VA_ARGS__));                                                         \
-        GROUP(name "16", macro(uint16_t, insn "w" __VA_ARGS__));                                                       \
-        GROUP(name "32", macro(uint32_t, insn "l" __VA_ARGS__));                                                       \
-        GROUP(name "64", macro(uint64_t, insn "q" __VA_ARGS__));                                                       \
+#define WIDTHS(macro, name, insn, ...)                                                                       \
+    do {                                                                                                     \
+        GROUP(name "8", macro(uint8_t, insn "b" __VA_ARGS__));                                               \
+        GROUP(name "16", macro(uint16_t, insn "w" __VA_ARGS__));                                             \
+        GROUP(name "32", macro(uint32_t, insn "l" __VA_ARGS__));                                             \
+        GROUP(name "64", macro(uint64_t, insn "q" __VA_ARGS__));                                             \
     } while (0)
 
 static void arithmetic(void)
@@ -145,14 +165,17 @@ static void arithmetic(void)
 
 static void multiply(void)
 {
-#define WIDE(insn, type)                                                                                               \
-    do {                                                                                                               \
-        uint64_t a = draw(), d = draw(), f;                                                                            \
-        type b = (type)draw();                                                                                         \
-        __asm__ volatile(insn " %3\n\tpushfq\n\tpopq %2" : "+a"(a), "+d"(d), "=r"(f) : "r"(b) : "cc", "memory");       \
-        note(a);                                                                                                       \
-        note(d);                                                                                                       \
-        note(f & (CF | OF));                                                                                           \
+#define WIDE(insn, type)                                                                                     \
+    do {                                                                                                     \
+        uint64_t a = draw(), d = draw(), f;                                                                  \
+        type b = (type)draw();                                                                               \
+        __asm__ volatile(insn " %3\n\tpushfq\n\tpopq %2"                                                     \
+                         : "+a"(a), "+d"(d), "=r"(f)                                                         \
+                         : "r"(b)                                                                            \
+                         : "cc", "memory");                                                                  \
+        note(a);                                                                                             \
+        note(d);                                                                                             \
+        note(f &(CF | OF));                                                                                  \
     } while (0)
     GROUP("mul8", WIDE("mulb", uint8_t));
     GROUP("mul16", WIDE("mulw", uint16_t));
@@ -165,39 +188,39 @@ static void multiply(void)
 }
 
 // The dividend is made from a quotient, a divisor and a smaller remainder, so that no division overflows.
-#define DIVIDE(insn, type, wide)                                                                                       \
-    do {                                                                                                               \
-        type q = (type)draw(), v = (type)draw(), r = (type)draw();                                                     \
-        if (v == 0)                                                                                                    \
-            v = 1;                                                                                                     \
-        wide n = (wide)((wide)q * v);                                                                                  \
-        if (r / 2 < v / 2 && (q >> (sizeof q * 8 - 2)) == 0)                                                           \
-            n = (wide)(n + (r / 2));                                                                                   \
-        uint64_t a = (uint64_t)n, d = (uint64_t)(type)(n >> (sizeof(type) * 8));                                       \
-        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                               \
-        note(a);                                                                                                       \
-        note(d);                                                                                                       \
+#define DIVIDE(insn, type, wide)                                                                             \
+    do {                                                                                                     \
+        type q = (type)draw(), v = (type)draw(), r = (type)draw();                                           \
+        if (v == 0)                                                                                          \
+            v = 1;                                                                                           \
+        wide n = (wide)((wide)q * v);                                                                        \
+        if (r / 2 < v / 2 && (q >> (sizeof q * 8 - 2)) == 0)                                                 \
+            n = (wide)(n + (r / 2));                                                                         \
+        uint64_t a = (uint64_t)n, d = (uint64_t)(type)(n >> (sizeof(type) * 8));                             \
+        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                     \
+        note(a);                                                                                             \
+        note(d);                                                                                             \
     } while (0)
 
-#define SIGNED_DIVIDE(insn, type, wide)                                                                                \
-    do {                                                                                                               \
-        type q = (type)(draw() >> 1), v = (type)draw();                                                                \
-        if (draw() & 1)                                                                                                \
-            q = (type)-q;                                                                                              \
-        if (v == 0 || v == -1)                                                                                         \
-            v = 3;                                                                                                     \
-        wide n = (wide)((wide)q * v);                                                                                  \
-        uint64_t a = (uint64_t)n, d = (uint64_t)(n >> (sizeof(type) * 8));                                             \
-        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                               \
-        note(a);                                                                                                       \
-        note(d);                                                                                                       \
-        /* and one with a remainder: half of the range, any dividend */                                                \
-        int64_t half = (int64_t)draw();                                                                                \
-        a = (uint64_t)half;                                                                                            \
-        d = (type)half < 0 ? ~0ull : 0;                                                                                \
-        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                               \
-        note(a);                                                                                                       \
-        note(d);                                                                                                       \
+#define SIGNED_DIVIDE(insn, type, wide)                                                                      \
+    do {                                                                                                     \
+        type q = (type)(draw() >> 1), v = (type)draw();                                                      \
+        if (draw() & 1)                                                                                      \
+            q = (type)-q;                                                                                    \
+        if (v == 0 || v == -1)                                                                               \
+            v = 3;                                                                                           \
+        wide n = (wide)((wide)q * v);                                                                        \
+        uint64_t a = (uint64_t)n, d = (uint64_t)(n >> (sizeof(type) * 8));                                   \
+        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                     \
+        note(a);                                                                                             \
+        note(d);                                                                                             \
+        /* and one with a remainder: half of the range, any dividend */                                      \
+        int64_t half = (int64_t)draw();                                                                      \
+        a = (uint64_t)half;                                                                                  \
+        d = (type)half < 0 ? ~0ull : 0;                                                                      \
+        __asm__ volatile(insn " %2" : "+a"(a), "+d"(d) : "r"(v) : "cc");                                     \
+        note(a);                                                                                             \
+        note(d);                                                                                             \
     } while (0)
 
 static void divide(void)
@@ -219,12 +242,12 @@ static void bits(void)
     WIDTHS(SHIFT, "ror", "ror");
     WIDTHS(SHIFT, "rcl", "rcl");
     WIDTHS(SHIFT, "rcr", "rcr");
-#define DOUBLE(insn, type)                                                                                             \
-    do {                                                                                                               \
-        type a = (type)draw(), b = (type)draw();                                                                       \
-        uint8_t count = (uint8_t)draw();                                                                               \
-        __asm__ volatile(insn " %%cl, %1, %0" : "+r"(a) : "r"(b), "c"(count) : "cc");                                  \
-        note(a);                                                                                                       \
+#define DOUBLE(insn, type)                                                                                   \
+    do {                                                                                                     \
+        type a = (type)draw(), b = (type)draw();                                                             \
+        uint8_t count = (uint8_t)draw();                                                                     \
+        __asm__ volatile(insn " %%cl, %1, %0" : "+r"(a) : "r"(b), "c"(count) : "cc");                        \
+        note(a);                                                                                             \
     } while (0)
     GROUP("shld32", DOUBLE("shldl", uint32_t));
     GROUP("shld64", DOUBLE("shldq", uint64_t));
@@ -248,9 +271,10 @@ static void bits(void)
     });
     GROUP("extend", {
         uint64_t v = draw(), a, b, c, d, e;
-        __asm__ volatile("movsbq %b5, %0\n\tmovswq %w5, %1\n\tmovslq %k5, %2\n\tmovzbl %b5, %k3\n\tmovzwl %w5, %k4"
-                         : "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d), "=&r"(e)
-                         : "r"(v));
+        __asm__ volatile(
+            "movsbq %b5, %0\n\tmovswq %w5, %1\n\tmovslq %k5, %2\n\tmovzbl %b5, %k3\n\tmovzwl %w5, %k4"
+            : "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d), "=&r"(e)
+            : "r"(v));
         note(a);
         note(b);
         note(c);
@@ -259,8 +283,11 @@ static void bits(void)
     });
     GROUP("conditions", {
         uint64_t a = draw(), b = draw(), out = 0, s;
-#define SET(cc)                                                                                                        \
-    __asm__ volatile("cmpq %3, %2\n\tset" cc " %b0\n\tcmov" cc " %2, %1" : "=&q"(s), "+r"(out) : "r"(a), "r"(b) : "cc"); \
+#define SET(cc)                                                                                              \
+    __asm__ volatile("cmpq %3, %2\n\tset" cc " %b0\n\tcmov" cc " %2, %1"                                     \
+                     : "=&q"(s), "+r"(out)                                                                   \
+                     : "r"(a), "r"(b)                                                                        \
+                     : "cc");                                                                                \
     note((s & 1) + out)
         SET("o");
         SET("b");
@@ -275,7 +302,10 @@ static void bits(void)
     });
     GROUP("cmpxchg", {
         uint64_t a = draw(), b = draw(), m = draw() & 1 ? a : b, f;
-        __asm__ volatile("lock cmpxchgq %3, %1\n\tpushfq\n\tpopq %2" : "+a"(a), "+m"(m), "=r"(f) : "r"(b) : "cc");
+        __asm__ volatile("lock cmpxchgq %3, %1\n\tpushfq\n\tpopq %2"
+                         : "+a"(a), "+m"(m), "=r"(f)
+                         : "r"(b)
+                         : "cc");
         note(a);
         note(m);
         note(f & ALL);
@@ -299,22 +329,28 @@ static void both(void)
 }
 
 // A repeated string instruction from the middle of the buffers, upwards or downwards.
-#define STRING(insn, size)                                                                                             \
-    do {                                                                                                               \
-        if (round % 20)                                                                                                \
-            break;                                                                                                     \
-        fill();                                                                                                        \
-        uint8_t *si = from + 512 - draw() % 8, *di = to + 512 - draw() % 8;                                            \
-        uint64_t count = draw() % (480 / (size)), a = draw(), f, down = draw() & 1;                                    \
-        if (down)                                                                                                      \
-            __asm__ volatile("std\n\t" insn "\n\tpushfq\n\tpopq %4\n\tcld" : "+S"(si), "+D"(di), "+c"(count), "+a"(a), "=r"(f) : : "cc", "memory"); \
-        else                                                                                                           \
-            __asm__ volatile("cld\n\tcmpb %%al, %%al\n\t" insn "\n\tpushfq\n\tpopq %4" : "+S"(si), "+D"(di), "+c"(count), "+a"(a), "=r"(f) : : "cc", "memory"); \
-        note((uint64_t)(si - from));                                                                                   \
-        note((uint64_t)(di - to));                                                                                     \
-        note(count);                                                                                                   \
-        note(a);                                                                                                       \
-        both();                                                                                                        \
+#define STRING(insn, size)                                                                                   \
+    do {                                                                                                     \
+        if (round % 20)                                                                                      \
+            break;                                                                                           \
+        fill();                                                                                              \
+        uint8_t *si = from + 512 - draw() % 8, *di = to + 512 - draw() % 8;                                  \
+        uint64_t count = draw() % (480 / (size)), a = draw(), f, down = draw() & 1;                          \
+        if (down)                                                                                            \
+            __asm__ volatile("std\n\t" insn "\n\tpushfq\n\tpopq %4\n\tcld"                                   \
+                             : "+S"(si), "+D"(di), "+c"(count), "+a"(a), "=r"(f)                             \
+                             :                                                                               \
+                             : "cc", "memory");                                                              \
+        else                                                                                                 \
+            __asm__ volatile("cld\n\tcmpb %%al, %%al\n\t" insn "\n\tpushfq\n\tpopq %4"                       \
+                             : "+S"(si), "+D"(di), "+c"(count), "+a"(a), "=r"(f)                             \
+                             :                                                                               \
+                             : "cc", "memory");                                                              \
+        note((uint64_t)(si - from));                                                                         \
+        note((uint64_t)(di - to));                                                                           \
+        note(count);                                                                                         \
+        note(a);                                                                                             \
+        both();                                                                                              \
     } while (0)
 
 static void strings(void)

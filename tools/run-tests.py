@@ -88,6 +88,9 @@ def system():
         os.unlink(result)
     if not os.path.isdir(os.path.join(ROOT, "tests/system")):
         return 0, 0
+    sys.path.insert(0, os.path.join(ROOT, "tools"))
+    from farbuslab.choose import choose
+    print("VT-x side: %s (%s)" % choose(os.environ.get("MACHINE") or "auto"), flush=True)
     command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--tb=short", f"--junitxml={result}", "tests/system"]
     if WANTED:
         command += ["-k", WANTED]

@@ -18,7 +18,7 @@ from .qemu import QemuMachine
 
 _COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator"}
 _TOP = {"lab", "lan", "host", "remote"}
-_LAB = {"title", "timeout", "until", "linger"}
+_LAB = {"title", "timeout", "until", "fail", "report", "linger"}
 _LAN = {"faults", "wire", "pcap"}
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A LAN: one vde switch, or, when faults are wanted, two joined by a wirefilter (hosts on one side, remotes on the other)."""
 import os
+import socket
 import time
 
 from .errors import LabError
@@ -28,6 +29,7 @@ class Lan:
         self._faults = dict(faults or {})
         self.wired = wire or bool(self._faults)
         self._sides = {"a": f"{number}a", "b": f"{number}b"} if self.wired else {"a": f"{number}a", "b": f"{number}a"}
+        self._wire = f"wire{number}"
         self._switches = []
         self._filter = None
 
@@ -41,9 +43,9 @@ class Lan:
             self._await(os.path.join(self._dir, sock, "ctl"))
         if self.wired:
             # --nofifo: frames may overtake each other when their delays differ
-            self._filter = Child(["wirefilter", "-N", "-M", "wire" + self._sides["a"], "-v", f"{self._sides['a']}:{self._sides['b']}"], self._dir, self._log,
+            self._filter = Child(["wirefilter", "-N", "-M", self._wire, "-v", f"{self._sides['a']}:{self._sides['b']}"], self._dir, self._log,
                                  keep_stdin=True)
-            self._await(os.path.join(self._dir, "wire" + self._sides["a"]))
+            self._await(os.path.join(self._dir, self._wire))
             self.faults(**self._faults)
 
     def _await(self, path):
@@ -56,7 +58,24 @@ class Lan:
     def _command(self, line):
         if not self._filter:
             raise LabError(f"LAN {self.name} has no wirefilter: say 'wire = true' or give it faults")
-        self._filter.write(line + "\n")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(os.path.join(self._dir, self._wire))
+            self._until_prompt(s)
+            s.sendall(f"{line}\n".encode())
+            answer = self._until_prompt(s)
+        if "1000 Success" not in answer:
+            raise LabError(f"LAN {self.name}: wirefilter refuses '{line}': {answer.strip().split(chr(10))[0]}")
+
+    @staticmethod
+    def _until_prompt(s):
+        text = ""
+        while not text.endswith("VDEwf$ "):
+            data = s.recv(4096)
+            if not data:
+                raise LabError("wirefilter has ended")
+            text += data.decode("ascii", "replace")
+        return text
 
     def faults(self, **values):
         """Sets faults while the LAN runs; those not named stay. reorder=MS lets delays vary by that much, so that frames overtake.

@@ -41,11 +41,6 @@ class Child:
     def exit_code(self):
         return self.process.poll()
 
-    def write(self, text):
-        """One line to the standard input of a child that was started with keep_stdin."""
-        self.process.stdin.write(text.encode())
-        self.process.stdin.flush()
-
     def signal(self, number):
         if self.running():
             self.process.send_signal(number)

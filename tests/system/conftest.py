@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""System tests: whole machines. The `lab` fixture builds a laboratory out of a dictionary or a file (docs/lab.md) and ends it afterwards.
+
+    def test_something(lab):
+        l = lab({"lan": {"lan": {}}, "host": {"host1": {...}}, "remote": {...}})
+        l.start()
+        l["host1"].console.expect(r"guest probe: started", 120)
+
+Logs stay in build/test/system/TEST/. Never assert on wall-clock time; time-outs are there to end a hang.
+"""
+import os
+import re
+import signal
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+from farbuslab import Lab  # noqa: E402
+from farbuslab.choose import choose  # noqa: E402
+
+# Ended from outside: unwind, so that fixtures end their machines.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def pytest_report_header(config):
+    machine, why = choose(os.environ.get("MACHINE") or "auto")
+    return f"VT-x side: {machine} ({why})"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    setattr(item, "report_" + report.when, report)
+
+
+@pytest.fixture
+def work_dir(request):
+    """A folder of this test's own under build/test/system; the laboratory empties it."""
+    return os.path.join(ROOT, "build", "test", "system", re.sub(r"[^A-Za-z0-9_.-]+", "_", request.node.name))
+
+
+@pytest.fixture
+def lab(request, work_dir):
+    """A function (description, name=None) -> Lab, not yet started. A second laboratory in one test needs a name."""
+    made = []
+
+    def make(description, name=None):
+        made.append(Lab.load(description, os.path.join(work_dir, name) if name else work_dir))
+        return made[-1]
+
+    yield make
+    failed = getattr(request.node, "report_call", None) is not None and request.node.report_call.failed
+    for one in made:
+        if failed:
+            for machine in one.machines.values():
+                print(f"--- {machine.name}: {machine.console.log} (last lines)")
+                print(machine.console.tail(40))
+                for line in machine.complaints():
+                    print(f"--- {machine.name} [emulator] {line}")
+        one.close()
