@@ -8,38 +8,13 @@
 #include "drivers/hw.h"
 #include "drivers/intel_nic.h"
 #include "rt/log.h"
+#include "rt/memory.h"
 #include "rt/time.h"
-#include <string.h>
 
 #define ETHERNET_HEADER 14u
 #define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
 #define LINK_CHECK_NS   10000000u
 #define NEGOTIATION_NS  5000000000u // more than auto-negotiation takes
-
-/// Copies without a call and without reading beyond the source. __builtin_: a freestanding memcpy is a call
-/// to the C library, which goes byte by byte for what is short or unaligned.
-static inline void copy(uint8_t *to, const uint8_t *from, size_t size)
-{
-    uint64_t words[4], last;
-    if (size < 8) {
-        for (; size > 0; size--)
-            *to++ = *from++;
-        return;
-    }
-    // Blocks, words, then the piece's last 8 bytes, which may overlap what is copied already.
-    const uint8_t *end = from + size - 8;
-    uint8_t *to_end = to + size - 8;
-    __builtin_memcpy(&last, end, 8);
-    for (; end - from >= 24; from += 32, to += 32) {
-        __builtin_memcpy(words, from, 32);
-        __builtin_memcpy(to, words, 32);
-    }
-    for (; from < end; from += 8, to += 8) {
-        __builtin_memcpy(words, from, 8);
-        __builtin_memcpy(to, words, 8);
-    }
-    __builtin_memcpy(to_end, &last, 8);
-}
 
 static void check_link(struct intel_nic *n)
 {
@@ -76,17 +51,18 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
         nic->stats.tx_busy++;
         return ERR_BUSY;
     }
-    for (unsigned i = 0; i < count; i++) {
-        if (pieces[i].size > most - size)
+    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
+        size_t piece = p->size;
+        if (piece > most - size)
             return ERR_RANGE;
-        copy(start + size, pieces[i].bytes, pieces[i].size);
-        size += pieces[i].size;
+        memory_copy(start + size, p->bytes, piece);
+        size += piece;
     }
     if (size < ETHERNET_MIN) {
         // Not left to TCTL.PSP: the 8254x pads with bytes of older frames.
         if (size < ETHERNET_HEADER)
             return ERR_RANGE;
-        memset(start + size, 0, ETHERNET_MIN - size);
+        memory_fill(start + size, 0, ETHERNET_MIN - size);
         size = ETHERNET_MIN;
     }
     *(volatile uint64_t *)&n->tx[tail].control = size | INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS;
