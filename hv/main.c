@@ -117,8 +117,8 @@ _Noreturn void role_main(const struct boot_info *info)
     start_network(info);
     create_guests(info, virt);
     memory_report();
-    log_info("host", "up %llu ticks after EFI entry, %llu of them in the firmware's file reads",
-             (unsigned long long)(rdtsc() - info->entry_tsc), (unsigned long long)info->files_tsc);
+    log_info("host", "up; EFI entry was at TSC %llu, the firmware's file reads took %llu ticks",
+             (unsigned long long)info->entry_tsc, (unsigned long long)info->files_tsc);
     console_start(info->node.name);
     bus_set_wait_hook(console_poll);
     for (uint32_t i = 1; i < cpu_count(); i++) {

@@ -289,7 +289,8 @@ void guest_start(struct guest *g)
     g->stop_reason[0] = 0;
     atomic_store(&g->state, GUEST_RUNNING);
     atomic_store(&v->state, VCPU_RUNNABLE);
-    log_info(g->config->name, "started, entry 0x%llx", (unsigned long long)start.rip);
+    log_info(g->config->name, "started, entry 0x%llx, at TSC %llu", (unsigned long long)start.rip,
+             (unsigned long long)rdtsc());
     trace(TRACE_GUEST_START, g->index);
 }
 

@@ -1,0 +1,224 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""make bench: what Farbus costs, in instructions (one TSC tick each under Bochs), frames and bytes; beside it the goals of the design
+and what other hypervisors cost on the same bench. A table on standard output, the same as JSON in build/bench.json.
+
+usage: tools/bench.py [--json FILE] [--keep FOLDER]
+
+Two laboratories: a host alone (nothing comes from outside, so its figures repeat to the last digit), and a host with a remote, where
+the figures of a path are the smallest of all accesses in the host's trace (from one trace event to the next, without the waiting in
+between). Frames and bytes are counted in a capture; how many acknowledgements travel alone depends on when frames arrive, so these
+stand in a part of their own.
+"""
+import argparse
+import json
+import os
+import re
+import struct
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from farbuslab import Lab, LabError  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+GUEST_MEMORY_MIB = 64
+REC_MRD, REC_MWR = 5, 6
+EPT_VIOLATION = 48
+WIRE_PORT, WIRE_MAGIC, WIRE_ANNOUNCE = 51966, 0x53424146, 1
+
+# key: (what it is, goal or None, what peers cost on this bench)
+ROWS = {
+    "cpuid": ("CPUID exit, guest to guest", 140, "SimpleVisor 141, BitVisor 435, KVM 967"),
+    "rdmsr": ("RDMSR exit", 160, "BitVisor 378-421, KVM 1,077"),
+    "port_read_uart": ("port read answered by a platform device", 250, "BitVisor 352-463, KVM 1,244 (in kernel)"),
+    "port_write_uart": ("port write answered by a platform device", 250, ""),
+    "pci_config_read": ("PCI configuration data port read, local function", None, "BitVisor 805"),
+    "ecam_read": ("ECAM read, local function, decoder included", None, ""),
+    "lapic_read": ("LAPIC MMIO read without APICv, decoder included", None, "KVM 7,113, BitVisor 10,851"),
+    "lapic_write": ("LAPIC MMIO write without APICv, decoder included", 1200, "KVM 3,825, BitVisor 14,148"),
+    "first_touch_2m": ("EPT violation that maps 2 MiB of guest memory, zeroing included", 600, "BitVisor 917, KVM 3,531 (zeroed before)"),
+    "posted_write": ("posted MMIO write, exit to doorbell of our NIC (udp)", 3000, ""),
+    "mmio_read": ("MMIO read, both host halves together", 4000, "KVM 5,771 to its local user-space device"),
+    "mmio_read.request": ("  of it: exit to doorbell", None, ""),
+    "mmio_read.completion": ("  of it: frame taken from the NIC to VM entry", None, ""),
+    "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
+    "memory_kept": ("memory kept from guests, KiB", 16 * 1024 + GUEST_MEMORY_MIB * 1024 // 100, "SimpleVisor 2 MiB, BitVisor 128 MiB"),
+    "text.hv.elf": ("hv.elf text without lwIP and newlib, bytes", 256 * 1024, ""),
+}
+
+
+def lab_local():
+    return {"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "sync": "none",
+                               "files": {"bench.elf": "build/guests/bench.elf"},
+                               "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
+                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\ncmdline = remote=0\n"}}}
+
+
+def lab_remote():
+    return {"lan": {"lan": {"pcap": True}},
+            "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "files": {"bench.elf": "build/guests/bench.elf"},
+                               "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
+                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nwait = 600\n"
+                                      "cmdline = rows=mmio_write,mmio_read,config_read_remote,io_read,io_write remote=30\n"
+                                      "device = remote1/0000:00:04.0\ndevice = remote1/0000:00:05.0\ndevice = remote1/0000:00:06.0\n"}},
+            "remote": {"remote1": {"lan": "lan", "memory": 256, "drives": [{"id": "nvme0", "size": "16M"}],
+                                   "devices": ["nvme,drive=nvme0,serial=bench,addr=4", "edu,addr=5", "pci-serial,addr=6"],
+                                   "ini": "[node]\nname = remote1\nrole = remote\naddress = 10.0.0.2/24\n"}}}
+
+
+def figures(console):
+    return {m[1]: float(m[2]) for m in console.seen(r"bench: (\w+) = ([0-9.]+)")}
+
+
+def run_local(folder):
+    with Lab.load(lab_local(), os.path.join(folder, "local")) as lab:
+        lab.start()
+        console = lab["host1"].console
+        console.expect(r"bench: stopped: powered off", 600)
+        values = figures(console)
+        console.send("memory\n")
+        console.expect(r"memory: .*KiB, kept from guests \d+ KiB", 60)
+        efi, files = map(int, re.search(r"EFI entry was at TSC (\d+), the firmware's file reads took (\d+)", console.text).groups())
+        first = int(re.search(r"bench: started, entry 0x[0-9a-f]+, at TSC (\d+)", console.text)[1])
+        values["boot"] = first - efi - files
+        values["memory_kept"] = int(re.search(r"kept from guests (\d+) KiB", console.text)[1])
+        return values
+
+
+def trace_paths(text):
+    """{(record type, part): smallest ticks} from the lines of the console's trace command."""
+    events = sorted({(int(m[1]), m[2], int(m[3])) for m in re.finditer(r"trace: cpu 0 (\d+) (\S+) (\d+)", text)})
+    best = {}
+
+    def keep(key, ticks):
+        best[key] = min(best.get(key, ticks), ticks)
+
+    start = request = frame = None
+    for tsc, name, arg in events:
+        if name == "exit":
+            start, request, frame = (tsc if arg == EPT_VIOLATION else None), None, None
+        elif name == "request" and start is not None:
+            request = arg
+        elif name == "doorbell" and start is not None and request is not None and frame is None:
+            keep((request, "request"), tsc - start)
+            frame = 0  # only the first doorbell after the request is the request's
+        elif name == "frame" and frame is not None:
+            frame = tsc
+        elif name == "entry" and start is not None:
+            if request == REC_MRD and frame:
+                keep((request, "completion"), tsc - frame)
+            start = None
+    return best
+
+
+def run_remote(folder):
+    with Lab.load(lab_remote(), os.path.join(folder, "remote")) as lab:
+        lab.start()
+        console = lab["host1"].console
+        for mark in (2, 3, 4):
+            console.expect(rf"bench: mark {mark} = ", 600)
+            console.send("trace 250\n")
+        console.expect(r"bench: stopped: powered off", 900)
+        console.send("guests\n")
+        console.expect(r"guests: bench", 120)
+        best = trace_paths(console.text)
+        values = {"posted_write": best[REC_MWR, "request"], "mmio_read.request": best[REC_MRD, "request"],
+                  "mmio_read.completion": best[REC_MRD, "completion"]}
+        values["mmio_read"] = values["mmio_read.request"] + values["mmio_read.completion"]
+        names = {int(m[1]): m[2] for m in console.seen(r"bench: mark (\d+) = before (\w+)")}
+        operations = {m[1]: int(m[2]) for m in console.seen(r"bench: (\w+)\.operations = (\d+)")}
+        lab["remote1"].stop()
+        return values, wire(lab.pcap("lan"), names, operations)
+
+
+def frames(path):
+    """Yields (bytes on the wire, payload) of each bus-extension frame in a pcap file, announcements left out."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = 24
+    while at + 16 <= len(data):
+        size = struct.unpack_from("<I", data, at + 8)[0]
+        packet = data[at + 16:at + 16 + size]
+        at += 16 + size
+        if len(packet) < 42 or packet[12:14] != b"\x08\x00" or packet[23] != 17:
+            continue
+        ports = struct.unpack_from(">HH", packet, 34)
+        payload = packet[42:]
+        if WIRE_PORT in ports and payload[:4] == struct.pack("<I", WIRE_MAGIC) and payload[5] != WIRE_ANNOUNCE:
+            yield max(size, 60) + 4, payload  # padded to the shortest frame, FCS included
+
+
+def wire(path, names, operations):
+    """Per row: frames and bytes per operation, between one mark and the next (tests/guests/bench says what a mark is)."""
+    result, number, count, size = {}, 0, 0, 0
+    for bytes_on_wire, payload in frames(path):
+        found = re.search(rb"(.)\x00\x6b\xfa", payload, re.S)
+        if found and found[1][0] == number + 1 and number + 1 in names:
+            row = names.get(number)
+            if row in operations:
+                # The mark's own read and its completion come after the mark: two frames, no more than 180 bytes.
+                result[row] = ((count - 2) / operations[row], (size - 2 * 80) / operations[row])
+            number, count, size = number + 1, 0, 0
+            continue
+        count += 1
+        size += bytes_on_wire
+    return result
+
+
+def text_sizes(elf):
+    """Bytes of .text by room, from the linker's map."""
+    sizes = {}
+    with open(elf + ".map", encoding="utf-8") as f:
+        text = f.read()
+    text = text[text.index("Linker script and memory map"):]
+    for m in re.finditer(r"^ \.text\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+(\S+)$", text, re.M):
+        where = m[2]
+        if "libc.a" in where:
+            room = "newlib"
+        elif "build/deps/src/" in where:
+            room = where.split("build/deps/src/")[1].split("/")[0]
+        else:
+            parts = where.split("build/obj/target/")[-1].split("/")
+            room = "/".join(parts[:2]) if parts[0] == "hv" and len(parts) > 2 else parts[0]
+        sizes[room] = sizes.get(room, 0) + int(m[1], 16)
+    return dict(sorted(sizes.items(), key=lambda kv: -kv[1]))
+
+
+def show(value):
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", default=os.path.join(ROOT, "build", "bench.json"), help="where the figures go")
+    parser.add_argument("--keep", default=os.path.join(ROOT, "build", "bench"), help="folder for consoles and captures")
+    arguments = parser.parse_args()
+    try:
+        values = run_local(arguments.keep)
+        remote, on_wire = run_remote(arguments.keep)
+    except LabError as e:
+        sys.exit(f"bench: {e}")
+    values.update(remote)
+    texts = {elf: text_sizes(os.path.join(ROOT, "build", elf)) for elf in ("hv.elf", "remote-fw.elf")}
+    values["text.hv.elf"] = sum(n for room, n in texts["hv.elf"].items() if room not in ("lwip", "newlib"))
+
+    print(f"\n{'what (instructions unless it says otherwise)':68} {'measured':>12} {'goal':>12}       peers, same bench")
+    report = {}
+    for key, (what, goal, peers) in ROWS.items():
+        value = values[key]
+        verdict = "" if goal is None else "met" if value <= goal else "MISSED"
+        print(f"{what:68} {show(value):>12} {show(goal) if goal else '-':>12} {verdict:6} {peers}")
+        report[key] = {"what": what, "value": value, "goal": goal, "met": None if goal is None else value <= goal, "peers": peers}
+    print("\ntext by room, bytes")
+    for elf, rooms in texts.items():
+        print(f"  {elf}: " + ", ".join(f"{room} {size:,}" for room, size in rooms.items()))
+    print("\non the wire, per access, both directions (depends on when frames arrive: acknowledgements may travel alone)")
+    for row, (count, size) in on_wire.items():
+        print(f"  {row:22} {count:8.3f} frames {size:10.1f} bytes")
+    with open(arguments.json, "w", encoding="utf-8") as f:
+        json.dump({"figures": report, "text": texts, "wire": {k: {"frames": c, "bytes": s} for k, (c, s) in on_wire.items()}}, f, indent=2)
+    print(f"\nwritten to {os.path.relpath(arguments.json)}")
+
+
+if __name__ == "__main__":
+    main()
