@@ -334,6 +334,8 @@ void guest_tend(struct guest *g)
         log_warn(g->config->name, "starts without all its devices: they did not come in %u s",
                  (unsigned)g->config->wait_s);
         guest_start(g);
+    } else {
+        (void)guest_memory_zero_ahead(g); // the time is there anyway
     }
 }
 

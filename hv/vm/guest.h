@@ -25,6 +25,9 @@ enum guest_state {
     GUEST_STOPPED,
 };
 
+/// A piece of RAM on its way to the guest.
+enum chunk_state { CHUNK_DIRTY, CHUNK_ZEROED, CHUNK_MAPPED };
+
 /// What the console (any CPU) asks of a guest; carried out by the CPU that runs it.
 #define GUEST_REQUEST_STOP  0x1u
 #define GUEST_REQUEST_RESET 0x2u
@@ -38,10 +41,11 @@ struct guest {
     uint64_t created_ns; // when it began to wait
     uint64_t starts;
 
-    uint64_t memory;       // bytes
-    phys_t *chunks;        // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)
-    uint8_t *chunk_mapped; // 1: zeroed and in the nested map
+    uint64_t memory;      // bytes
+    phys_t *chunks;       // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)
+    uint8_t *chunk_state; // enum chunk_state
     uint32_t chunk_count;
+    uint32_t next_to_zero; // pieces before it are zeroed or mapped
     struct nested_map *map;
 
     struct io_space io;
@@ -88,6 +92,8 @@ void guest_memory_destroy(struct guest *g);
 bool guest_memory_contains(const struct guest *g, uint64_t gpa);
 /// Makes the piece of RAM that holds gpa usable (zeroed, mapped). gpa must be RAM.
 MUST_CHECK enum status guest_memory_touch(struct guest *g, uint64_t gpa);
+/// Zeroes one piece ahead of its first touch, for a CPU with nothing better to do. False: all are.
+bool guest_memory_zero_ahead(struct guest *g);
 /// Our view of guest RAM: NULL when not RAM, else *contiguous bytes may be used from there.
 void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous);
 /// Copies into guest RAM. ERR_RANGE: not all of it is RAM (nothing before the first bad page is undone).

@@ -29,9 +29,9 @@ enum status guest_memory_create(struct guest *g, uint64_t bytes)
     if (count == 0 || bytes % GUEST_CHUNK || count > UINT32_MAX)
         return ERR_INVAL;
     g->chunks = calloc(count, sizeof *g->chunks);
-    g->chunk_mapped = calloc(count, 1);
+    g->chunk_state = calloc(count, 1);
     g->memory = bytes;
-    if (!g->chunks || !g->chunk_mapped) {
+    if (!g->chunks || !g->chunk_state) {
         guest_memory_destroy(g);
         return ERR_NOMEM;
     }
@@ -51,9 +51,9 @@ void guest_memory_destroy(struct guest *g)
     for (uint32_t i = 0; i < g->chunk_count; i++)
         frames_free(g->chunks[i], FRAMES_PER_CHUNK);
     free(g->chunks);
-    free(g->chunk_mapped);
+    free(g->chunk_state);
     g->chunks = NULL;
-    g->chunk_mapped = NULL;
+    g->chunk_state = NULL;
     g->chunk_count = 0;
 }
 
@@ -80,15 +80,27 @@ enum status guest_memory_touch(struct guest *g, uint64_t gpa)
     uint32_t i = chunk_of(g, gpa);
     if (i >= g->chunk_count)
         return ERR_RANGE;
-    if (g->chunk_mapped[i])
+    if (g->chunk_state[i] == CHUNK_MAPPED)
         return OK;
-    memset(phys_to_virt(g->chunks[i]), 0, GUEST_CHUNK);
+    if (g->chunk_state[i] == CHUNK_DIRTY)
+        memset(phys_to_virt(g->chunks[i]), 0, GUEST_CHUNK);
     uint64_t start = gpa & ~(GUEST_CHUNK - 1);
     enum status s =
         i == 0 ? map_first(g, g->chunks[0]) : guest_virt->map_ram(g->map, start, g->chunks[i], GUEST_CHUNK);
     if (s == OK || s == ERR_BUSY) // BUSY: mapped before a reset of the guest
-        g->chunk_mapped[i] = 1;
+        g->chunk_state[i] = CHUNK_MAPPED;
     return s == ERR_BUSY ? OK : s;
+}
+
+bool guest_memory_zero_ahead(struct guest *g)
+{
+    while (g->next_to_zero < g->chunk_count && g->chunk_state[g->next_to_zero] != CHUNK_DIRTY)
+        g->next_to_zero++;
+    if (g->next_to_zero == g->chunk_count)
+        return false;
+    memset(phys_to_virt(g->chunks[g->next_to_zero]), 0, GUEST_CHUNK);
+    g->chunk_state[g->next_to_zero] = CHUNK_ZEROED;
+    return true;
 }
 
 void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous)
@@ -135,7 +147,7 @@ void guest_memory_clear(struct guest *g)
 {
     // Mapped pieces stay in the nested map, so they are zeroed now; the others are when they are touched.
     for (uint32_t i = 0; i < g->chunk_count; i++) {
-        if (g->chunk_mapped[i])
+        if (g->chunk_state[i] == CHUNK_MAPPED)
             memset(phys_to_virt(g->chunks[i]), 0, GUEST_CHUNK);
     }
 }

@@ -128,6 +128,8 @@ static void remote_rows(uint32_t n)
     uint32_t base = (uint32_t)bar_use(edu, 0, true).base, liveness = base + 4;
     mark(base, "mmio_write");
     ROW("mmio_write", n, "movl %3, %%ebx", "movl %%eax, (%%ebx)", "m"(liveness));
+    mark(base, "mmio_write_drained"); // a write that finds the link idle, and the read that waits for it
+    ROW("mmio_write_drained", n, "movl %3, %%ebx", "movl %%eax, (%%ebx); movl (%%ebx), %%ecx", "m"(liveness));
     mark(base, "mmio_read");
     ROW("mmio_read", n, "movl %3, %%ebx", "movl (%%ebx), %%eax", "m"(base));
     if (nvme != PCI_NONE) {
