@@ -2,7 +2,7 @@
 // LINK: boot/cpu_check.c boot/options.c boot/refusal.c
 //
 // What the loader decides from the CPU, and from its load options. That VT-x is locked off is tested here
-// only: OVMF for Bochs locks it on, and no later program can undo a lock.
+// only: Bochs resets with it locked on, QEMU has no VT-x to lock, and nothing a program does undoes a lock.
 #include "boot/cpu_check.h"
 #include "boot/options.h"
 #include <setjmp.h>
