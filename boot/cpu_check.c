@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // See cpu_check.h.
 #include "boot/cpu_check.h"
+#include <string.h>
 
 static enum status vtx_check(const struct cpu_facts *cpu, struct refusal *why)
 {
+    if (strcmp(cpu->vendor, "AuthenticAMD") == 0 || strcmp(cpu->vendor, "HygonGenuine") == 0)
+        return refuse(why, ERR_UNSUPPORTED,
+                      "This CPU (%s) has no VT-x: role = host needs an Intel CPU so far. It can be a remote.",
+                      cpu->vendor);
     if ((cpu->leaf1_ecx & CPUID_1_ECX_VMX) == 0)
         return refuse(
             why, ERR_UNSUPPORTED,

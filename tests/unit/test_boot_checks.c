@@ -40,6 +40,11 @@ static void test_cpu(void **state)
     check(cpu, BOOT_ROLE_HOST, "This CPU (GenuineIntel) offers no VT-x");
     check(cpu, BOOT_ROLE_REMOTE, NULL);
 
+    cpu = good;
+    memcpy(cpu.vendor, "AuthenticAMD", sizeof cpu.vendor);
+    check(cpu, BOOT_ROLE_HOST, "This CPU (AuthenticAMD) has no VT-x");
+    check(cpu, BOOT_ROLE_REMOTE, NULL);
+
     static const struct {
         uint64_t feature_control;
         const char *host;
