@@ -6,10 +6,14 @@
 #include <stdio.h>
 
 static SIMPLE_TEXT_OUTPUT_INTERFACE *out;
+static SIMPLE_INPUT_INTERFACE *in;
+static EFI_BOOT_SERVICES *bs;
 
 void console_start(EFI_SYSTEM_TABLE *system)
 {
     out = system->ConOut;
+    in = system->ConIn;
+    bs = system->BootServices;
 }
 
 void say(const char *fmt, ...)
@@ -28,4 +32,21 @@ void say(const char *fmt, ...)
     line[n] = 0;
     if (out != NULL)
         (void)out->OutputString(out, line);
+}
+
+void console_pause(unsigned seconds)
+{
+    EFI_EVENT timer;
+    EFI_INPUT_KEY key;
+    UINTN which;
+    if (in == NULL || EFI_ERROR(bs->CreateEvent(EVT_TIMER, 0, NULL, NULL, &timer)))
+        return;
+    say("Back to the firmware with any key, or in %u seconds.", seconds);
+    (void)in->Reset(in, FALSE);                                                  // forgets keys typed before
+    if (!EFI_ERROR(bs->SetTimer(timer, TimerRelative, seconds * 10000000ull))) { // in 100 ns
+        EFI_EVENT events[] = {in->WaitForKey, timer};
+        (void)bs->WaitForEvent(2, events, &which);
+        (void)in->ReadKeyStroke(in, &key);
+    }
+    (void)bs->CloseEvent(timer);
 }

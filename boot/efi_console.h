@@ -7,3 +7,5 @@
 void console_start(EFI_SYSTEM_TABLE *system);
 /// One line; no newline in fmt. What is not printable ASCII is shown as '?'.
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/// Waits for a key, but not longer than `seconds`.
+void console_pause(unsigned seconds);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // See efi_machine.h.
 #include "boot/efi_machine.h"
-#include "boot/options.h"
 #include <string.h>
 
 uint64_t machine_rsdp(const EFI_SYSTEM_TABLE *system)
@@ -64,12 +63,12 @@ bool machine_boot_device(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct b
     return true;
 }
 
-enum status machine_ini(EFI_BOOT_SERVICES *services, EFI_HANDLE image, char ini[BOOT_PATH_MAX],
-                        struct refusal *why)
+enum status machine_options(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct options *options,
+                            struct refusal *why)
 {
     static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
     EFI_LOADED_IMAGE *loaded;
     if (EFI_ERROR(services->HandleProtocol(image, &loaded_image_guid, (void **)&loaded)))
-        return options_ini(NULL, 0, ini, why);
-    return options_ini(loaded->LoadOptions, loaded->LoadOptionsSize, ini, why);
+        return options_read(NULL, 0, options, why);
+    return options_read(loaded->LoadOptions, loaded->LoadOptionsSize, options, why);
 }

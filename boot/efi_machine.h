@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What only the firmware can tell of the machine: the ACPI tables, the framebuffer, how we were started.
 #pragma once
+#include "boot/options.h"
 #include "boot/refusal.h"
 #include "rt/boot_info.h"
 #include <efi.h>
@@ -14,6 +15,6 @@ struct boot_framebuffer machine_framebuffer(EFI_BOOT_SERVICES *services);
 /// The PCI function the loader was read through (disk controller, USB controller, NIC). False: none, or it
 /// cannot be told.
 bool machine_boot_device(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct boot_pci_address *at);
-/// The configuration file, from the load options (options.h).
-MUST_CHECK enum status machine_ini(EFI_BOOT_SERVICES *services, EFI_HANDLE image, char ini[BOOT_PATH_MAX],
-                                   struct refusal *why);
+/// How we were started (options.h).
+MUST_CHECK enum status machine_options(EFI_BOOT_SERVICES *services, EFI_HANDLE image, struct options *options,
+                                       struct refusal *why);

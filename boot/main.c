@@ -18,9 +18,10 @@
 #define FARBUS_VERSION "0.1"
 #endif
 
-#define INI_SIZE_MAX (1u << 20)
-#define STACK_SIZE   (64u << 10)
-#define LOW_MEMORY   0xa0000u // a trampoline must lie below the VGA window and the ROMs
+#define INI_SIZE_MAX  (1u << 20)
+#define STACK_SIZE    (64u << 10)
+#define PAUSE_SECONDS 10u      // to read the sentence, before the boot manager clears the screen
+#define LOW_MEMORY    0xa0000u // a trampoline must lie below the VGA window and the ROMs
 
 enum { GUEST_FILES_MAX = 2 + BOOT_MODULES_MAX };
 
@@ -29,9 +30,9 @@ static struct load {
     EFI_BOOT_SERVICES *bs;
     EFI_HANDLE self;
     struct refusal why;
-    char ini[BOOT_PATH_MAX];
-    const char *elf_path;
-    struct boot_info *info; // in pages of its own: the ELF gets it
+    struct options options;
+    const char *ini, *elf_path; // paths, also as they are called in sentences
+    struct boot_info *info;     // in pages of its own: the ELF gets it
     struct elf_plan plan;
     struct efi_file elf, guest_files[BOOT_GUESTS_MAX * GUEST_FILES_MAX];
     struct boot_mem mem[BOOT_MEM_MAX], identity_mem[BOOT_MEM_MAX];
@@ -50,7 +51,8 @@ static struct boot_file *guest_file(struct boot_guest *g, unsigned n)
 
 static enum status read_config(struct load *l)
 {
-    enum status s = machine_ini(l->bs, l->self, l->ini, &l->why);
+    enum status s = machine_options(l->bs, l->self, &l->options, &l->why);
+    l->ini = l->options.ini;
     if (s != OK)
         return s;
     uint64_t phys;
@@ -256,6 +258,8 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     if (s == OK)
         s = leave(&load, entry_tsc);
     say("%s", load.why.text);
+    if (!load.options.shell)
+        console_pause(PAUSE_SECONDS);
     memory_release();
     return efi_status(s);
 }

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // See options.h.
 #include "boot/options.h"
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
 enum { TEXT_MAX = 512 };
 
 /// UCS-2 to ASCII. False: not text.
-static bool to_text(const uint8_t *options, size_t bytes, char text[TEXT_MAX])
+static bool to_text(const uint8_t *given, size_t bytes, char text[TEXT_MAX])
 {
     size_t n = 0;
     for (size_t at = 0; at + 1 < bytes; at += 2) {
-        unsigned c = options[at] | (unsigned)options[at + 1] << 8;
+        unsigned c = given[at] | (unsigned)given[at + 1] << 8;
         if (c == 0)
             break;
         if ((c < ' ' && c != '\t') || c > '~' || n == TEXT_MAX - 1)
@@ -44,27 +43,30 @@ static bool ends_with(const char *word, const char *suffix)
     return n > m && strcasecmp(word + n - m, suffix) == 0;
 }
 
-enum status options_ini(const void *options, size_t bytes, char ini[BOOT_PATH_MAX], struct refusal *why)
+enum status options_read(const void *given, size_t bytes, struct options *options, struct refusal *why)
 {
     char text[TEXT_MAX];
-    memcpy(ini, OPTIONS_DEFAULT_INI, sizeof OPTIONS_DEFAULT_INI);
-    if (options == NULL || !to_text(options, bytes, text))
+    memset(options, 0, sizeof *options);
+    memcpy(options->ini, OPTIONS_DEFAULT_INI, sizeof OPTIONS_DEFAULT_INI);
+    if (given == NULL || !to_text(given, bytes, text))
         return OK;
     char *rest = text;
     char *word = next_word(&rest);
-    bool shell = word != NULL && ends_with(word, ".efi"); // a shell puts the program's name first
-    if (shell)
+    options->shell = word != NULL && ends_with(word, ".efi"); // a shell puts the program's name first
+    if (options->shell)
         word = next_word(&rest);
     if (word == NULL)
         return OK;
-    if (!ends_with(word, ".ini"))
-        return shell ? refuse(why, ERR_INVAL,
-                              "'%.64s' is not a configuration file. Usage: BOOTX64.EFI [FILE.ini]", word)
-                     : OK;
+    if (!ends_with(word, ".ini")) {
+        if (!options->shell)
+            return OK;
+        return refuse(why, ERR_INVAL, "'%.64s' is not a configuration file. Usage: BOOTX64.EFI [FILE.ini]",
+                      word);
+    }
     if (strlen(word) >= BOOT_PATH_MAX)
         return refuse(why, ERR_RANGE,
                       "The path of the configuration file has %zu characters; the limit is %d.", strlen(word),
                       BOOT_PATH_MAX - 1);
-    memcpy(ini, word, strlen(word) + 1);
+    memcpy(options->ini, word, strlen(word) + 1);
     return OK;
 }

@@ -5,11 +5,17 @@
 #pragma once
 #include "boot/refusal.h"
 #include "rt/boot_info.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 #define OPTIONS_DEFAULT_INI "\\farbus.ini"
 
-/// `options`: `bytes` bytes of UCS-2, or something else, or NULL. Fills `ini`. ERR_INVAL: a person wrote what
+struct options {
+    char ini[BOOT_PATH_MAX];
+    bool shell; // started by a person in the firmware's shell, not by its boot manager
+};
+
+/// `bytes` bytes of UCS-2 at `given`, or something else, or NULL. ERR_INVAL, ERR_RANGE: a person wrote what
 /// is no .ini file.
-MUST_CHECK enum status options_ini(const void *options, size_t bytes, char ini[BOOT_PATH_MAX],
-                                   struct refusal *why);
+MUST_CHECK enum status options_read(const void *given, size_t bytes, struct options *options,
+                                    struct refusal *why);

@@ -50,6 +50,8 @@ def run_cases(tmp_path, spec, cases, files, last=None):
         lab.start()
         console = lab["pc"].console
         console.expect(r"^\\farbus.ini: there is no such file on this volume$", 240)
+        console.expect(r"^Back to the firmware with any key", 60)
+        console.send(" ")
         console.expect(r"UEFI Interactive Shell", 240)  # the boot manager goes on
         for number, case in enumerate(cases):
             console.expect(rf"run {number}$", 120)

@@ -7,6 +7,7 @@
 #include "boot/options.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,11 +23,11 @@ static const struct cpu_facts good = {
 
 static void check(struct cpu_facts cpu, enum boot_role role, const char *wanted)
 {
-    struct refusal why = {.text = ""};
-    enum status s = cpu_check(&cpu, role, &why);
+    struct refusal sentence = {.text = ""};
+    enum status s = cpu_check(&cpu, role, &sentence);
     assert_int_equal(s == OK, wanted == NULL);
-    if (wanted != NULL && strstr(why.text, wanted) == NULL)
-        fail_msg("'%s' is not about: %s", why.text, wanted);
+    if (wanted != NULL && strstr(sentence.text, wanted) == NULL)
+        fail_msg("'%s' is not about: %s", sentence.text, wanted);
 }
 
 static void test_cpu(void **state)
@@ -71,8 +72,11 @@ static void test_cpu(void **state)
     check(cpu, BOOT_ROLE_REMOTE, "5-level paging");
 }
 
+static struct options got;
+static struct refusal why;
+
 /// `text` as UCS-2 in a buffer of its exact size; `end`: with its NUL.
-static enum status options(const char *text, bool end, char ini[BOOT_PATH_MAX], struct refusal *why)
+static enum status read_text(const char *text, bool end)
 {
     size_t n = strlen(text) + end;
     uint8_t *wide = malloc(n ? 2 * n : 1);
@@ -80,8 +84,8 @@ static enum status options(const char *text, bool end, char ini[BOOT_PATH_MAX], 
         wide[2 * i] = (uint8_t)text[i];
         wide[2 * i + 1] = 0;
     }
-    memset(why, 0, sizeof *why);
-    enum status s = options_ini(wide, 2 * n, ini, why);
+    memset(&why, 0, sizeof why);
+    enum status s = options_read(wide, 2 * n, &got, &why);
     free(wide);
     return s;
 }
@@ -91,43 +95,43 @@ static void test_options(void **state)
     (void)state;
     static const struct {
         const char *text, *ini; // NULL: refused
+        bool shell;
     } cases[] = {
-        {"", "\\farbus.ini"},
-        {"BOOTX64.EFI", "\\farbus.ini"},
-        {"fs0:\\EFI\\BOOT\\bootx64.efi  ", "\\farbus.ini"},
-        {"BOOTX64.EFI other.ini", "other.ini"},
-        {"BOOTX64.EFI \t\\dir\\Other.INI more", "\\dir\\Other.INI"},
-        {"\"my loader.efi\" \"my file.ini\"", "my file.ini"},
-        {"test/a.ini", "test/a.ini"},
-        {"some words of a boot entry", "\\farbus.ini"},
-        {"BOOTX64.EFI other.txt", NULL},
-        {"BOOTX64.EFI .ini", NULL},
+        {"", "\\farbus.ini", false},
+        {"BOOTX64.EFI", "\\farbus.ini", true},
+        {"fs0:\\EFI\\BOOT\\bootx64.efi  ", "\\farbus.ini", true},
+        {"BOOTX64.EFI other.ini", "other.ini", true},
+        {"BOOTX64.EFI \t\\dir\\Other.INI more", "\\dir\\Other.INI", true},
+        {"\"my loader.efi\" \"my file.ini\"", "my file.ini", true},
+        {"test/a.ini", "test/a.ini", false},
+        {"some words of a boot entry", "\\farbus.ini", false},
+        {"BOOTX64.EFI other.txt", NULL, true},
+        {"BOOTX64.EFI .ini", NULL, true},
     };
-    char ini[BOOT_PATH_MAX];
-    struct refusal why;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int end = 0; end < 2; end++) {
-            enum status s = options(cases[i].text, end != 0, ini, &why);
+            enum status s = read_text(cases[i].text, end != 0);
             assert_int_equal(s == OK, cases[i].ini != NULL);
+            assert_int_equal(got.shell, cases[i].shell);
             if (s == OK)
-                assert_string_equal(ini, cases[i].ini);
+                assert_string_equal(got.ini, cases[i].ini);
             else
                 assert_non_null(strstr(why.text, "Usage: BOOTX64.EFI [FILE.ini]"));
         }
     }
     // What a firmware may leave there: nothing, one byte, no text, very much text.
-    assert_int_equal(options_ini(NULL, 0, ini, &why), OK);
-    assert_int_equal(options_ini("x", 1, ini, &why), OK);
-    assert_int_equal(options_ini("\x01\x04.ini", 6, ini, &why), OK);
-    assert_string_equal(ini, OPTIONS_DEFAULT_INI);
+    assert_int_equal(options_read(NULL, 0, &got, &why), OK);
+    assert_int_equal(options_read("x", 1, &got, &why), OK);
+    assert_int_equal(options_read("\x01\x04.ini", 6, &got, &why), OK);
+    assert_string_equal(got.ini, OPTIONS_DEFAULT_INI);
     char many[1000];
     memset(many, 'x', sizeof many);
     memcpy(many + sizeof many - 5, ".ini", 5);
-    assert_int_equal(options(many, true, ini, &why), OK);
-    assert_string_equal(ini, OPTIONS_DEFAULT_INI);
-    assert_int_equal(options(many + sizeof many - 5 - 123, true, ini, &why), OK);
-    assert_int_equal(strlen(ini), BOOT_PATH_MAX - 1);
-    assert_int_not_equal(options(many + sizeof many - 5 - 124, true, ini, &why), OK);
+    assert_int_equal(read_text(many, true), OK);
+    assert_string_equal(got.ini, OPTIONS_DEFAULT_INI);
+    assert_int_equal(read_text(many + sizeof many - 5 - 123, true), OK);
+    assert_int_equal(strlen(got.ini), BOOT_PATH_MAX - 1);
+    assert_int_not_equal(read_text(many + sizeof many - 5 - 124, true), OK);
     assert_non_null(strstr(why.text, "the limit is 127"));
 }
 
