@@ -7,6 +7,7 @@
 #include "hv/vmx/reasons.h"
 #include "net/discovery.h"
 #include "net/link.h"
+#include "net/stack.h"
 #include "rt/cpu.h"
 #include "rt/log.h"
 #include "rt/shell.h"
@@ -117,8 +118,49 @@ static void run_counters(int argc, char *argv[])
     (void)argc, (void)argv;
     bus_print_counters();
     struct discovery_stats d = discovery_stats();
+    struct link_node_stats n = link_node_stats();
+    for (unsigned i = WIRE_FINE + 1; i < WIRE_FAULTS; i++)
+        log_info("counters", "malformed, %s: %llu", wire_fault_name(i), (unsigned long long)n.malformed[i]);
+    log_info("counters", "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
+             (unsigned long long)n.strangers, (unsigned long long)n.opened, (unsigned long long)n.refused,
+             (unsigned long long)n.downs);
     log_info("counters", "announcements: received %llu malformed %llu", (unsigned long long)d.received,
              (unsigned long long)d.malformed);
+}
+
+static void run_links(int argc, char *argv[])
+{
+    static const char *const states[] = {[LINK_CLOSED] = "closed",
+                                         [LINK_CONNECTING] = "connecting",
+                                         [LINK_UP] = "up",
+                                         [LINK_FROZEN] = "frozen"};
+    const struct link *l;
+    unsigned n = 0;
+    (void)argc, (void)argv;
+    net_lock();
+    for (; (l = link_get(n)) != NULL; n++) {
+        struct link_stats s = link_stats(l);
+        log_info(
+            "links",
+            "remote \"%s\" %s: frames sent %llu received %llu, bytes sent %llu received %llu, records sent "
+            "%llu received %llu",
+            link_peer_node(l), states[link_state(l)], (unsigned long long)s.frames_sent,
+            (unsigned long long)s.frames_received, (unsigned long long)s.bytes_sent,
+            (unsigned long long)s.bytes_received, (unsigned long long)s.records_sent,
+            (unsigned long long)s.records_received);
+        log_info(
+            "links",
+            "remote \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
+            "acks %llu stalls %llu RTT %llu us RTO %llu us",
+            link_peer_node(l), (unsigned long long)s.retransmitted, (unsigned long long)s.duplicates,
+            (unsigned long long)s.out_of_order, (unsigned long long)s.malformed,
+            (unsigned long long)s.stale_epoch, (unsigned long long)s.acks_sent,
+            (unsigned long long)s.window_stalls, (unsigned long long)(s.srtt_ns / 1000),
+            (unsigned long long)(s.rto_ns / 1000));
+    }
+    net_unlock();
+    if (n == 0)
+        log_info("links", "no link: no guest's device has announced itself");
 }
 
 static void run_memory(int argc, char *argv[])
@@ -147,7 +189,8 @@ static void run_log(int argc, char *argv[])
 static const struct shell_command commands[] = {
     {"guests", "what the guests do", run_guests},
     {"devices", "remote functions: node, address, owner, state", run_devices},
-    {"counters", "transactions and links", run_counters},
+    {"counters", "transactions, and frames that were dropped", run_counters},
+    {"links", "remotes: frames, round-trip time, retransmissions", run_links},
     {"exits", "[GUEST]  VM exits by reason", run_exits},
     {"trace", "[N]  the last N events of each CPU", run_trace},
     {"memory", "what is used, by whom", run_memory},

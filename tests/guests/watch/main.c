@@ -23,6 +23,16 @@ struct watched {
 };
 
 static uint32_t changes, wrong;
+static uint64_t slowest; // TSC ticks of one read
+
+static uint32_t timed_read(uint32_t at)
+{
+    uint64_t begin = rdtsc();
+    uint32_t value = mmio_read32(at);
+    uint64_t ticks = rdtsc() - begin;
+    slowest = ticks > slowest ? ticks : slowest;
+    return value;
+}
 
 static void change(struct watched *w, enum state now, uint32_t value, uint32_t round)
 {
@@ -46,13 +56,13 @@ static void use_again(struct watched *w)
 static void look_edu(struct watched *w, uint32_t x, uint32_t round)
 {
     mmio_write32(w->base + EDU_LIVENESS, x);
-    uint32_t got = mmio_read32(w->base + EDU_LIVENESS);
+    uint32_t got = timed_read(w->base + EDU_LIVENESS);
     change(w, got == ~x ? HERE : got == ALL_ONES ? GONE : WRONG, got, round);
 }
 
 static void look_nvme(struct watched *w, uint32_t round)
 {
-    uint32_t got = mmio_read32(w->base + NVME_VS);
+    uint32_t got = timed_read(w->base + NVME_VS);
     if (w->expected == 0 && got != ALL_ONES)
         w->expected = got;
     change(w, got == ALL_ONES ? GONE : got == w->expected ? HERE : WRONG, got, round);
@@ -84,6 +94,7 @@ int guest_main(void)
         }
         quit = console_get() == 'q';
     }
+    print("watch: the slowest read took %llu ticks\n", slowest);
     print("watch: %u rounds, %u changes, %u wrong, %s\n", round, changes, wrong,
           quit ? "told to end" : "end");
     return wrong != 0;
