@@ -84,7 +84,7 @@ static EFI_STATUS fetch(void)
     return bs->GetMemoryMap(&raw.size, raw.bytes, &raw.key, &raw.stride, &version);
 }
 
-/// The buffer for the map, with room for what our own and the firmware's allocations will still split.
+/// The buffer for the map, with room for what our own allocations (each splits a range in three) will still add.
 static enum status prepare(struct refusal *why)
 {
     if (raw.bytes != NULL)
@@ -93,7 +93,7 @@ static enum status prepare(struct refusal *why)
     (void)fetch(); // says the size
     if (raw.stride == 0)
         return refuse(why, ERR_IO, "The firmware gives no memory map.");
-    uint64_t room = raw.size + 64 * raw.stride, base;
+    uint64_t room = raw.size + 2 * ALLOCATIONS_MAX * raw.stride, base;
     enum status s = memory_pages(room, 0, "the memory map", &base, why);
     if (s != OK)
         return s;

@@ -11,12 +11,9 @@
 #include "boot/efi_memory.h"
 #include "boot/elf.h"
 #include "boot/tables.h"
+#include "rt/version.h"
 #include <stdbool.h>
 #include <stddef.h>
-
-#ifndef FARBUS_VERSION
-#define FARBUS_VERSION "0.1"
-#endif
 
 #define INI_SIZE_MAX  (1u << 20)
 #define STACK_SIZE    (64u << 10)
