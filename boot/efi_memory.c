@@ -84,7 +84,8 @@ static EFI_STATUS fetch(void)
     return bs->GetMemoryMap(&raw.size, raw.bytes, &raw.key, &raw.stride, &version);
 }
 
-/// The buffer for the map, with room for what our own allocations (each splits a range in three) will still add.
+/// The buffer for the map, with room for what our own allocations (each splits a range in three) will still
+/// add.
 static enum status prepare(struct refusal *why)
 {
     if (raw.bytes != NULL)
