@@ -110,8 +110,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input = data;
     left = size;
-    fixture_clear();
-    fixture_guest();
+    if (byte() & 1) { // half of the inputs begin where all is well
+        fixture_attached();
+    } else {
+        fixture_clear();
+        fixture_guest();
+    }
     fake.mutate = mutate;
     for (unsigned step = 0; left > 0 && step < 64; step++) {
         switch (byte() % 8) {
