@@ -54,21 +54,39 @@ static uint64_t read_pm_timer(void)
     return in32(pm_port);
 }
 
+struct moment {
+    uint64_t tsc, count;
+};
+
+/// Both clocks at one moment: of a few tries the one with the least time around it. Between two instructions
+/// there may be milliseconds (an emulator that its host interrupts, system management mode), and one such gap
+/// here would make the result wrong by any factor.
+static struct moment look(const struct reference *ref)
+{
+    struct moment best = {0};
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t before = rdtsc_ordered(), count = ref->read(), window = rdtsc_ordered() - before;
+        if (window < least) {
+            least = window;
+            best = (struct moment){before + window / 2, count};
+        }
+    }
+    return best;
+}
+
 /// TSC ticks per second against a free-running counter; 0: the counter does not move.
 static uint64_t measure(const struct reference *ref)
 {
-    uint64_t want = ref->hz * MEASURE_US / 1000000, start = ref->read(), edge = start, passed = 0;
-    unsigned polls = 0;
-    while (edge == start && polls++ < POLLS_MAX) // begin at a tick
-        edge = ref->read();
-    uint64_t tsc_start = rdtsc_ordered(), tsc_end = tsc_start;
-    for (; passed < want && polls < POLLS_MAX; polls++) {
-        passed = (ref->read() - edge) & ref->mask;
-        tsc_end = rdtsc_ordered();
+    uint64_t want = ref->hz * MEASURE_US / 1000000;
+    struct moment start = look(ref), end = start;
+    for (unsigned polls = 0; ((end.count - start.count) & ref->mask) < want; polls++) {
+        if (polls == POLLS_MAX)
+            return 0;
+        end.count = ref->read();
     }
-    if (passed < want || passed == 0)
-        return 0;
-    return (tsc_end - tsc_start) * ref->hz / passed;
+    end = look(ref);
+    return (end.tsc - start.tsc) * ref->hz / ((end.count - start.count) & ref->mask);
 }
 
 static uint64_t measure_hpet(const struct acpi_info *acpi)
