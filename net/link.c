@@ -292,10 +292,7 @@ void link_reschedule(struct link *l)
         due = min64(min64(l->rto_due, l->rack_due), l->ack_due);
         due = min64(due, l->last_sent + LINK_KEEPALIVE_MS * 1000000ull);
         due = min64(due, l->state == LINK_FROZEN ? l->frozen_at + LINK_GRACE_MS * 1000000ull
-                         : l->una == l->nxt
-                             ? l->last_heard + LINK_SILENCE_MS * 1000000ull
-                             : (l->last_heard > l->outstanding_since ? l->last_heard : l->outstanding_since) +
-                                   LINK_SILENCE_WAITING_MS * 1000000ull);
+                                                 : link_silence_due(l));
     }
     l->due = due;
     if (due < l->node->due)

@@ -22,8 +22,8 @@ struct link;
 #define LINK_ACK_DELAY_MS       2u    // a completion may carry the acknowledgement until then
 #define LINK_ACK_FRAMES         4u    // or until that many DATA frames came
 #define LINK_KEEPALIVE_MS       400u  // an ACK when nothing else was sent for so long
-#define LINK_SILENCE_MS         1500u // nothing heard: frozen
-#define LINK_SILENCE_WAITING_MS 300u  // nothing heard while something waits for acknowledgement: frozen
+#define LINK_SILENCE_MS         5000u // nothing heard: frozen
+#define LINK_SILENCE_WAITING_MS 300u  // host: nothing heard while something waits for acknowledgement: frozen
 #define LINK_GRACE_MS           2000u // frozen for so long: down
 #define LINK_TRIES_MAX          24u   // transmissions of one frame without acknowledgement: down
 

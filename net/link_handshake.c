@@ -327,6 +327,14 @@ void link_heard(struct link *l, uint64_t now)
     l->in_callback--;
 }
 
+uint64_t link_silence_due(const struct link *l)
+{
+    if (!l->host || l->una == l->nxt)
+        return l->last_heard + LINK_SILENCE_MS * MS;
+    return (l->last_heard > l->outstanding_since ? l->last_heard : l->outstanding_since) +
+           LINK_SILENCE_WAITING_MS * MS;
+}
+
 /// Silence: time to repeat HELLO, to freeze, to give up?
 void link_watch(struct link *l, uint64_t now)
 {
@@ -345,9 +353,7 @@ void link_watch(struct link *l, uint64_t now)
         }
         return;
     }
-    bool waiting = l->una != l->nxt;
-    uint64_t since = waiting && l->outstanding_since > l->last_heard ? l->outstanding_since : l->last_heard;
-    if (now < since + (waiting ? LINK_SILENCE_WAITING_MS : LINK_SILENCE_MS) * MS)
+    if (now < link_silence_due(l))
         return;
     l->state = LINK_FROZEN;
     l->frozen_at = now;

@@ -126,6 +126,10 @@ struct link *link_take(struct link_node *node, const struct link_events *events,
                        const char *peer_node, bool host);
 void link_give(struct link *l);
 uint64_t link_random(struct link_node *node);
+/// When the link freezes if nothing is heard until then. A host that waits for something is impatient: its
+/// guest waits, too. A remote is patient: freezing only costs its host the functions, and a host that came
+/// back says so itself.
+uint64_t link_silence_due(const struct link *l);
 /// Recomputes l->due from all its timers, and tells the node.
 void link_reschedule(struct link *l);
 
