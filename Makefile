@@ -44,7 +44,7 @@ inih_def  := -DINI_API= -DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_INLINE_COMMENTS=0 -D
 third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH)
 
 warn     := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
-gcc_inc  := $(shell $(CC) -print-file-name=include)
+gcc_inc  := $(shell $(CC) -print-file-name=include 2>/dev/null)
 bare     := -ffreestanding -nostdinc -isystem $(gcc_inc) -isystem $(deps_dir)/newlib/include -mno-red-zone -mgeneral-regs-only \
             -fno-omit-frame-pointer -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -ffunction-sections \
             -fdata-sections -ffile-prefix-map=$(CURDIR)/= -MMD -MP

@@ -59,7 +59,8 @@ def main():
             try:
                 end = lab[kind].console.expect(r"^check end$|^!!!! X64 Exception Type - \S+\((.*?)\)", 180)
             except LabError as e:
-                wrong.append(f"{kind} did not finish the check: {e}")
+                why = lab[kind].complaints() or [str(e)]
+                wrong.append(f"{kind} did not finish the check: {why[0]}" + "".join("\n" + line for line in why[1:]))
                 continue
             seen = results(lab[kind].console.text)
             if end.group(1):

@@ -22,7 +22,7 @@ pci: enabled=1, chipset=i440fx{slot}
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path={image}, mode=flat, cylinders={cylinders}, heads=16, spt=63, translation=auto
 boot: disk
-com1: enabled=1, mode=socket-client, dev=localhost:{port}
+com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 clock: sync={sync}, time0=1700000000
 log: {log}
 panic: action=fatal
