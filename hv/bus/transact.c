@@ -99,7 +99,8 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
         bus_counts.unexpected++;
         return;
     }
-    // A completion names the function of its request, or none (docs/protocol.md); ATTACH's names the new handle.
+    // A completion names the function of its request, or none (docs/protocol.md); ATTACH's names the new
+    // handle.
     if (t->type != REC_ATTACH && rec->function != 0 && rec->function != t->function) {
         bus_counts.malformed++;
         return;

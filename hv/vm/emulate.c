@@ -83,7 +83,7 @@ static void set_gpr(struct emulate_cpu *cpu, unsigned reg, unsigned width, uint6
 // --- addresses ---
 
 /// #GP(0) or #SS(0).
-static bool raise(struct run *r, uint8_t vector)
+static bool refuse(struct run *r, uint8_t vector)
 {
     *r->fault = (struct emulate_fault){.vector = vector, .has_error = true};
     return false;
@@ -106,7 +106,7 @@ static bool canonical(const struct emulate_cpu *cpu, uint64_t linear)
 static bool access(struct run *r, unsigned segment, uint64_t offset, uint64_t *linear)
 {
     *linear = linear_of(r->cpu, segment, offset);
-    return canonical(r->cpu, *linear) ? true : raise(r, segment == SEG_SS ? VECTOR_SS : VECTOR_GP);
+    return canonical(r->cpu, *linear) ? true : refuse(r, segment == SEG_SS ? VECTOR_SS : VECTOR_GP);
 }
 
 static bool memory_read(struct run *r, uint64_t linear, unsigned width, uint64_t *value)
@@ -488,7 +488,7 @@ static enum fetch_result fetch_slow(struct run *r, uint64_t linear, struct cache
             *why = "bytes that Zydis does not decode (AVX-512, or changed since)";
             return FETCH_UNKNOWN;
         case DECODE_LONG:
-            (void)raise(r, VECTOR_GP);
+            (void)refuse(r, VECTOR_GP);
             return FETCH_FAULT;
         }
     }
