@@ -73,6 +73,7 @@ static bool start_one(struct cpu *cpu, struct trampoline *t, uint64_t page)
     apic_send_startup(cpu->apic_id, (uint8_t)(page >> 12));
     if (wait_online(cpu, FIRST_WAIT_NS))
         return true;
+    log_debug("smp", "CPU with APIC ID %u needs a second STARTUP", cpu->apic_id);
     apic_send_startup(cpu->apic_id, (uint8_t)(page >> 12));
     if (wait_online(cpu, SECOND_WAIT_NS))
         return true;
