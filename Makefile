@@ -60,6 +60,7 @@ object = $(patsubst %,build/obj/$(1)/%.o,$(2))
 shared_obj := $(call object,target,$(shared_src)) $(if $(wildcard net/lwip/lwipopts.h),$(call object,target,$(lwip_src))) build/obj/target/font.o
 hv_obj     := $(call object,target,$(hv_src) $(zydis_src)) $(patsubst %.asl,build/obj/target/%.aml.o,$(asl_src))
 remote_obj := $(call object,target,$(remote_src))
+rt_test_obj := $(call object,target,$(call tree,tests/rt))
 boot_obj   := $(call object,efi,$(boot_src) $(inih_src))
 
 guests     := $(filter-out lib,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/guests/*/*.[cS]))))))
@@ -70,7 +71,7 @@ fuzz_src   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzz_bin   := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
 
 # A room that is still empty does not stop the others.
-elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build/remote-fw.elf))
+elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build/remote-fw.elf) $(if $(rt_test_obj),build/selftest.elf))
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
 .PHONY: all help deps usb demo qemu-test test bench lint format clean unit fuzz guests elfs efi
@@ -130,6 +131,11 @@ build/hv.elf: $(shared_obj) $(hv_obj) $(LIBC) linker.ld
 build/remote-fw.elf: $(shared_obj) $(remote_obj) $(LIBC) linker.ld
 	$(call say,LD,$@)
 	$(link) $(shared_obj) $(remote_obj) $(LIBC)
+
+# A role of its own that tries the runtime out on a whole machine (tests/system/test_rt.py).
+build/selftest.elf: $(shared_obj) $(rt_test_obj) $(LIBC) linker.ld
+	$(call say,LD,$@)
+	$(link) -Wl,--strip-debug $(shared_obj) $(rt_test_obj) $(LIBC)
 
 # ---- the UEFI loader ---------------------------------------------------------------------------------------------------
 build/obj/efi/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC_EFI)

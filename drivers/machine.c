@@ -13,6 +13,7 @@
 #include "rt/irq.h"
 #include "rt/log.h"
 #include "rt/paging_internal.h"
+#include "rt/panic.h"
 #include "rt/start.h"
 #include "rt/time.h"
 #include "rt/version.h"
@@ -146,6 +147,17 @@ static void print_banner(const struct boot_info *info, const char *role, const c
              acpi.segment_count ? "MCFG" : "0xCF8");
 }
 
+/// After everything is mapped that is mapped at start; what comes later cannot be W+X either (rt/pagetable.c
+/// refuses).
+static void audit_paging(void)
+{
+    struct paging_audit audit = paging_audit();
+    log_info("machine", "paging: %llu leaves, W %llu, X %llu, W+X %llu", (unsigned long long)audit.leaves,
+             (unsigned long long)audit.writable, (unsigned long long)audit.executable,
+             (unsigned long long)audit.both);
+    ASSERT(audit.both == 0);
+}
+
 enum status machine_start(const struct boot_info *info, const char *role)
 {
     if (info->node.console_serial)
@@ -169,6 +181,8 @@ enum status machine_start(const struct boot_info *info, const char *role)
     start_phase("PCI");
     smp_start(&acpi, info->trampoline);
     start_phase("CPUs");
+    audit_paging();
+    start_phase("page table audit");
     print_banner(info, role, time_source);
     start_phase("banner");
     start_log_phases();

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #define BACKTRACE_MAX 32
+#define PF_FETCH      (1u << 4) // page-fault error code: instruction fetch (SDM vol. 3, figure 4-12)
 
 static _Atomic uint32_t owner; // index of the panicking CPU + 1; 0: none
 static unsigned depth;         // only the owner touches it
@@ -61,30 +62,28 @@ static void take_over(void)
     }
 }
 
-static void print_address(unsigned n, uint64_t address)
+/// `after_call`: the address a call would have returned to, which may be the first byte of the next function.
+static void print_address(unsigned n, uint64_t address, bool after_call)
 {
     struct symbol symbol;
-    // A return address may be the first byte of the next function: look up the call before it.
-    if (symbols_lookup(address - (n != 0), &symbol))
+    if (symbols_lookup(address - after_call, &symbol))
         log_info("panic", "  #%-2u %016llx %s+0x%llx", n, (unsigned long long)address, symbol.name,
-                 (unsigned long long)(symbol.offset + (n != 0)));
+                 (unsigned long long)symbol.offset + after_call);
     else
         log_info("panic", "  #%-2u %016llx ?", n, (unsigned long long)address);
 }
 
-/// Follows the chain of saved RBP. Each frame must lie above the one before, so it ends.
-static void backtrace(uint64_t rip, uint64_t rbp)
+/// Follows the chain of saved RBP from number `n` on. Each frame must lie above the one before, so it ends.
+static void walk(unsigned n, uint64_t rbp)
 {
-    log_info("panic", "backtrace:");
-    print_address(0, rip);
-    for (unsigned n = 1; n < BACKTRACE_MAX; n++) {
+    for (; n < BACKTRACE_MAX; n++) {
         if (rbp % 8 != 0 || !paging_readable(rbp, 16))
             break;
         const uint64_t *frame = (const uint64_t *)(uintptr_t)rbp;
         uint64_t next = frame[0], from = frame[1];
         if (from == 0)
             break;
-        print_address(n, from);
+        print_address(n, from, true);
         if (next <= rbp)
             break;
         rbp = next;
@@ -108,7 +107,8 @@ _Noreturn void panic(const char *fmt, ...)
         uint64_t rbp = (uint64_t)(uintptr_t)__builtin_frame_address(0);
         log_info("panic", "on CPU %u, RBP %016llx", cpu_self()->index, (unsigned long long)rbp);
         print_control_registers();
-        backtrace((uint64_t)(uintptr_t)__builtin_return_address(0), *(const uint64_t *)(uintptr_t)rbp);
+        log_info("panic", "backtrace:");
+        walk(0, rbp);
     }
     panic_stop_this_cpu();
 }
@@ -143,7 +143,13 @@ _Noreturn void panic_trap(const struct trap_frame *f)
         log_info("panic", "CS %04llx SS %04llx RFLAGS %08llx", (unsigned long long)f->cs,
                  (unsigned long long)f->ss, (unsigned long long)f->rflags);
         print_control_registers();
-        backtrace(f->rip, f->rbp);
+        unsigned n = 0;
+        log_info("panic", "backtrace:");
+        print_address(n++, f->rip, false);
+        // A jump to nowhere has made no frame yet: its caller is on top of the stack.
+        if (f->vector == EXC_PF && (f->error_code & PF_FETCH) && paging_readable(f->rsp, 8))
+            print_address(n++, *(const uint64_t *)(uintptr_t)f->rsp, true);
+        walk(n, f->rbp);
     }
     panic_stop_this_cpu();
 }

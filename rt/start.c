@@ -89,12 +89,7 @@ _Noreturn void rt_start(const struct boot_info *from_loader)
         if (s != OK)
             log_warn("start", "no function names in backtraces: %s", status_name(s));
     }
-    struct paging_audit audit = paging_audit();
-    log_info("start", "paging: %llu leaves, W %llu, X %llu, W+X %llu", (unsigned long long)audit.leaves,
-             (unsigned long long)audit.writable, (unsigned long long)audit.executable,
-             (unsigned long long)audit.both);
-    ASSERT(audit.both == 0);
-    start_phase("page table audit");
+    start_phase("symbols");
     stack_switch(cpu_self()->stack_top, role_on_own_stack, &boot);
 }
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The runtime on whole machines: selftest.elf (tests/rt) does what is typed, on a PC as q35 is and on the VT-x side's."""
+import re
+
+import pytest
+
+INI = "[node]\nname = self\nrole = remote\naddress = dhcp\nconsole = both debug\n"
+FILES = {"remote-fw.elf": "build/selftest.elf"}
+QEMU = {"machine": "qemu", "memory": 512}
+BOCHS = {"machine": "bochs", "memory": 512}
+
+
+def boot(lab, spec, cpus):
+    one = lab({"host": {"self": {**spec, "cpus": cpus, "nic": "none", "ini": INI, "elf": "", "files": FILES}}})
+    one.start()
+    one["self"].console.expect(r"selftest: ready", 120)
+    return one["self"]
+
+
+def say(machine, command, answer, timeout=60):
+    machine.console.send(command + "\n")
+    return machine.console.expect(answer, timeout)
+
+
+@pytest.mark.parametrize("spec, cpus", [(QEMU, 1), (QEMU, 4), (BOCHS, 1), (BOCHS, 2)],
+                         ids=["q35-1", "q35-4", "bochs-1", "bochs-2"])
+def test_machine(lab, spec, cpus):
+    machine = boot(lab, spec, cpus)
+    text = machine.console.text
+    assert re.search(r"paging: \d+ leaves, W \d+, X \d+, W\+X 0$", text, re.M)
+    assert f", {cpus} online, " in text
+    assert re.search(r"time: TSC at [1-9]\d*\.\d{3} MHz from (CPUID|HPET|ACPI)", text)
+    say(machine, "paging", r"paging W\+X 0, stack 64 KiB, guard above 1, identity map 0$")
+    say(machine, "cpus", rf"cpus {cpus}, visits {(cpus - 1) * 100}$")
+    say(machine, "timer", r"timer came$")
+    say(machine, "heap", r"heap good, with an end$")
+    # QEMU has no #GP for MSRs that are not there; Bochs has
+    say(machine, "fixup", rf"fixup: PAT 1, MSR 0x123456 {int(spec is QEMU)}$")
+    say(machine, "nmi", r"warning: NMI on CPU 0 \(number 1\)$")
+    say(machine, "release", r"loader memory released$")
+    machine.console.send("off\n")
+    assert machine.wait(60), "the machine did not power off"
+
+
+def test_flood_loses_nothing_and_reset(lab):
+    machine = boot(lab, QEMU, 1)
+    say(machine, "flood", r"flood ends$")
+    numbers = [int(n) for n in re.findall(r"flood (\d+) of 2000, and some words to make the line longer$", machine.console.text, re.M)]
+    assert numbers == list(range(2000))
+    say(machine, "reset", r"reset now$")
+    machine.console.expect(r"selftest: ready", 120)
+
+
+PANICS = [
+    ("panic word", r"panic: error: told to: word$", "run_panic"),
+    ("write-text", r"exception 14 \(#PF\) on CPU 0, error code 0x3,", "run_write_text"),
+    ("write-alias", r"exception 14 \(#PF\) on CPU 0, error code 0x3,", "run_write_alias"),
+    ("execute-data", r"exception 14 \(#PF\) on CPU 0, error code 0x11,", "run_execute_data"),
+    ("overflow", r"exception 8 \(#DF\) on CPU 0", "deeper"),
+]
+
+
+@pytest.mark.parametrize("command, line, function", PANICS, ids=[p[0].split()[0] for p in PANICS])
+def test_panic(lab, command, line, function):
+    machine = boot(lab, QEMU, 2)
+    say(machine, command, line)
+    machine.console.expect(r"CR0 [0-9a-f]{16} CR2 [0-9a-f]{16} CR3 [0-9a-f]{16} CR4 [0-9a-f]{16}$", 60)
+    machine.console.expect(r"backtrace:$", 60)
+    machine.console.expect(rf"#\d+ +ffffffff8[0-9a-f]{{7}} {function}\+0x[0-9a-f]+$", 60)
+    if command == "overflow":
+        assert "stack overflow: CR2 is in a guard page" in machine.console.text
+    else:
+        machine.console.expect(r" stack_switch\+0x[0-9a-f]+$", 60)
+
+
+def test_panic_in_panic(lab):
+    machine = boot(lab, QEMU, 1)
+    say(machine, "nested", r"panic: error: the first of two$")
+    machine.console.expect(r"panic: error: a console that panics$", 60)
+
+
+def test_panic_stops_all_cpus(lab):
+    machine = boot(lab, QEMU, 4)
+    say(machine, "elsewhere", r"panic: error: on another CPU: yes$")
+    machine.console.expect(r"on CPU 1, RBP", 60)
+    machine.console.expect(r"#\d+ +ffffffff8[0-9a-f]{7} cpu_idle_loop\+0x", 60)
+    machine.console.expect(r"#\d+ .* \S+$", 60)
+    after = machine.console.text.rsplit("backtrace:", 1)[1]
+    assert "CPU 0 still runs" not in after
