@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`make demo` does what it says: both machines start, the guest finds every remote function, and the run ends by itself with a summary."""
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def test_demo(work_dir):
+    done = subprocess.run([sys.executable, "tools/lab", "--work", work_dir, "tools/labs/demo.toml"], cwd=ROOT, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-3000:]
+    summary = done.stdout[done.stdout.rindex("logs: "):]
+    assert re.search(r"host1: .*remote1/0000:00:04.0 .* is guest \"probe\"'s", summary)
+    assert re.search(r"host1: .*probe: pci \S+ = 1b36:0010 class 010802", summary)
+    assert re.search(r"host1: .*probe: \d+ findings, 0 failed", summary)
+    assert re.search(r"lan: \d+ frames, \d+ bytes", summary)
