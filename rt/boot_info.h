@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The contract between the UEFI loader (boot/) and the two ELFs: what is in RDI at the entry point. Plain data, physical
-// addresses only. The ELF carries the version and role it expects in .note.farbus; the loader refuses another one.
+// The contract between the UEFI loader (boot/) and the two ELFs: what is in RDI at the entry point. Plain
+// data, physical addresses only. The ELF carries the version and role it expects in .note.farbus; the loader
+// refuses another one.
 //
-// State at entry: long mode, interrupts off, boot services left; CR3 = loader's transitional tables: an identity map (writable and
-// executable, in whole GiB, of the first 4 GiB, of everything in the memory map that is not MMIO, and of the framebuffer) and the
-// ELF's segments at their virtual addresses with their own permissions; RSP = a 64 KiB loader stack, 16n + 8 with a zero on top, as
-// after a call; RDI = physical (= identity) address of struct boot_info. CR0 = PG WP NE ET MP PE, CR4 = OSXMMEXCPT OSFXSR PAE
-// (4-level paging), EFER.NXE set; GDT, IDT and TSS are what the firmware left, in memory that is usable now: load your own at once.
+// State at entry: long mode, interrupts off, boot services left; CR3 = loader's transitional tables: an
+// identity map (writable and executable, in whole GiB, of the first 4 GiB, of everything in the memory map
+// that is not MMIO, and of the framebuffer) and the ELF's segments at their virtual addresses with their own
+// permissions; RSP = a 64 KiB loader stack, 16n + 8 with a zero on top, as after a call; RDI = physical (=
+// identity) address of struct boot_info. CR0 = PG WP NE ET MP PE, CR4 = OSXMMEXCPT OSFXSR PAE (4-level
+// paging), EFER.NXE set; GDT, IDT and TSS are what the firmware left, in memory that is usable now: load your
+// own at once.
 #pragma once
 #include <stdint.h>
 
@@ -16,11 +19,12 @@
 enum boot_role { BOOT_ROLE_HOST = 1, BOOT_ROLE_REMOTE = 2 };
 
 enum boot_mem_type {
-    BOOT_MEM_USABLE = 1,  // free for the ELF from the first instruction
-    BOOT_MEM_LOADER,      // holds boot_info, the ELF file, transitional tables, loader stack, files: free when done with
-    BOOT_MEM_IMAGE,       // the ELF's loaded segments
-    BOOT_MEM_ACPI,        // ACPI tables: readable, keep
-    BOOT_MEM_RESERVED,    // firmware's or a hole: never touch
+    BOOT_MEM_USABLE = 1, // free for the ELF from the first instruction
+    BOOT_MEM_LOADER,     // holds boot_info, the ELF file, transitional tables, loader stack, files: free when
+                         // done with
+    BOOT_MEM_IMAGE,      // the ELF's loaded segments
+    BOOT_MEM_ACPI,       // ACPI tables: readable, keep
+    BOOT_MEM_RESERVED,   // firmware's or a hole: never touch
     BOOT_MEM_MMIO,
 };
 
@@ -36,15 +40,15 @@ struct boot_framebuffer {
     uint32_t format; // 0: 0x00RRGGBB little-endian (BGRX bytes), 1: RGBX bytes
 };
 
-#define BOOT_NAME_MAX     32
-#define BOOT_PATH_MAX     128
-#define BOOT_CMDLINE_MAX  2048
-#define BOOT_GUESTS_MAX   8
-#define BOOT_CPUS_MAX     64 // of one guest
-#define BOOT_MODULES_MAX  8
-#define BOOT_DEVICES_MAX  8
-#define BOOT_MEM_MAX      512
-#define BOOT_KEY_BYTES    32
+#define BOOT_NAME_MAX    32
+#define BOOT_PATH_MAX    128
+#define BOOT_CMDLINE_MAX 2048
+#define BOOT_GUESTS_MAX  8
+#define BOOT_CPUS_MAX    64 // of one guest
+#define BOOT_MODULES_MAX 8
+#define BOOT_DEVICES_MAX 8
+#define BOOT_MEM_MAX     512
+#define BOOT_KEY_BYTES   32
 
 /// A PCI address as written "dddd:bb:dd.f".
 struct boot_pci_address {
@@ -61,18 +65,18 @@ struct boot_device {
 };
 
 struct boot_file {
-    char path[BOOT_PATH_MAX];    // as written in farbus.ini; empty: no such file
-    char args[256];              // module command line: what follows the path
-    uint64_t base, size;         // where the loader put it (page aligned)
+    char path[BOOT_PATH_MAX]; // as written in farbus.ini; empty: no such file
+    char args[256];           // module command line: what follows the path
+    uint64_t base, size;      // where the loader put it (page aligned)
     uint32_t ini_line;
     uint32_t pad;
 };
 
 struct boot_guest {
     char name[BOOT_NAME_MAX];
-    uint64_t memory;  // bytes
+    uint64_t memory; // bytes
     uint32_t cpus;
-    uint32_t wait_s;  // seconds to wait for its devices before it starts without them
+    uint32_t wait_s; // seconds to wait for its devices before it starts without them
     struct boot_file kernel, initrd;
     struct boot_file modules[BOOT_MODULES_MAX];
     uint32_t module_count;
@@ -86,19 +90,19 @@ struct boot_guest {
 
 struct boot_node {
     char name[BOOT_NAME_MAX];
-    uint32_t role;            // enum boot_role
-    uint8_t dhcp;             // 1: ask; 0: static
-    uint8_t prefix;           // static: network prefix length
+    uint32_t role;  // enum boot_role
+    uint8_t dhcp;   // 1: ask; 0: static
+    uint8_t prefix; // static: network prefix length
     uint8_t has_key;
-    uint8_t verbose;          // console = ... debug
-    uint8_t address[4];       // static, network order
+    uint8_t verbose;    // console = ... debug
+    uint8_t address[4]; // static, network order
     uint8_t gateway[4];
-    uint8_t peer[4];          // remote: announce to this host by unicast as well; 0.0.0.0: broadcast only
-    uint8_t console_serial;   // 1: COM1 (default)
-    uint8_t console_fb;       // 1: framebuffer when there is one (default)
+    uint8_t peer[4];        // remote: announce to this host by unicast as well; 0.0.0.0: broadcast only
+    uint8_t console_serial; // 1: COM1 (default)
+    uint8_t console_fb;     // 1: framebuffer when there is one (default)
     uint8_t pad[2];
     uint8_t key[BOOT_KEY_BYTES];
-    uint32_t lend_count;      // remote: functions to lend; 0: everything but the boot, NIC and console functions
+    uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_pci_address lend[BOOT_DEVICES_MAX];
     struct boot_pci_address nic; // host and remote: use this NIC; valid when nic_set
     uint32_t nic_set;
@@ -106,23 +110,24 @@ struct boot_node {
 
 struct boot_info {
     uint64_t magic;
-    uint32_t version, size;   // size = sizeof(struct boot_info)
-    uint64_t entry_tsc;       // RDTSC at the loader's first instruction
-    uint64_t files_tsc;       // TSC ticks spent inside the firmware's file reads
-    uint64_t exit_tsc;        // RDTSC just before the jump
-    uint64_t rsdp;            // ACPI 2.0 RSDP, 0: none
-    uint64_t elf_base, elf_size;       // the whole ELF file in memory (for .symtab)
-    uint64_t image_base, image_size;   // physical range its segments were loaded to, contiguous
-    uint64_t image_virt;               // virtual address of image_base
-    uint64_t trampoline;               // one free page below 1 MiB for starting CPUs, 0: none found
+    uint32_t version, size;          // size = sizeof(struct boot_info)
+    uint64_t entry_tsc;              // RDTSC at the loader's first instruction
+    uint64_t files_tsc;              // TSC ticks spent inside the firmware's file reads
+    uint64_t exit_tsc;               // RDTSC just before the jump
+    uint64_t rsdp;                   // ACPI 2.0 RSDP, 0: none
+    uint64_t elf_base, elf_size;     // the whole ELF file in memory (for .symtab)
+    uint64_t image_base, image_size; // physical range its segments were loaded to, contiguous
+    uint64_t image_virt;             // virtual address of image_base
+    uint64_t trampoline;             // one free page below 1 MiB for starting CPUs, 0: none found
     struct boot_framebuffer framebuffer;
     struct boot_node node;
     uint32_t guest_count;
     uint32_t mem_count;
     struct boot_guest guests[BOOT_GUESTS_MAX];
     struct boot_mem mem[BOOT_MEM_MAX]; // sorted, not overlapping
-    struct boot_pci_address boot_device; // PCI function the loader was read through (disk controller, NIC, USB); valid when
-    uint32_t boot_device_set;            // this is set. A remote does not lend it unless told to.
+    struct boot_pci_address
+        boot_device; // PCI function the loader was read through (disk controller, NIC, USB); valid when
+    uint32_t boot_device_set; // this is set. A remote does not lend it unless told to.
 };
 
 /// Contents of ELF section .note.farbus (type 1, name "Farbus"): what the ELF expects.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The NIC seam: what a driver in drivers/ provides and net/ uses. Neither knows the other; only the role's main joins them.
-// A NIC is used by one CPU at a time (the caller holds the net lock).
+// The NIC seam: what a driver in drivers/ provides and net/ uses. Neither knows the other; only the role's
+// main joins them. A NIC is used by one CPU at a time (the caller holds the net lock).
 #pragma once
 #include "rt/status.h"
 #include <stdbool.h>
@@ -16,25 +16,28 @@ struct nic_piece {
 };
 
 struct nic_ops {
-    /// Queues one Ethernet frame (destination MAC first, no FCS) and rings the doorbell. Copies; the pieces are free on return.
-    /// ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than mtu + 14; ERR_LINK_DOWN: no carrier.
+    /// Queues one Ethernet frame (destination MAC first, no FCS) and rings the doorbell. Copies; the pieces
+    /// are free on return. ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than mtu + 14;
+    /// ERR_LINK_DOWN: no carrier.
     MUST_CHECK enum status (*send)(struct nic *nic, const struct nic_piece *pieces, unsigned count);
-    /// Takes received frames off the ring, at most `budget`, calling nic->receive for each; reclaims sent descriptors.
-    /// Returns the number of frames received.
+    /// Takes received frames off the ring, at most `budget`, calling nic->receive for each; reclaims sent
+    /// descriptors. Returns the number of frames received.
     unsigned (*poll)(struct nic *nic, unsigned budget);
     /// True while the cable has carrier.
     bool (*link_up)(struct nic *nic);
-    /// Lets a received frame raise nic->irq_vector (for an idle CPU), or not (while polling). No effect if irq_vector is 0.
+    /// Lets a received frame raise nic->irq_vector (for an idle CPU), or not (while polling). No effect if
+    /// irq_vector is 0.
     void (*irq_enable)(struct nic *nic, bool on);
 };
 
 struct nic {
     const struct nic_ops *ops;
-    const char *name;    // "e1000 0000:00:02.0"
+    const char *name; // "e1000 0000:00:02.0"
     uint8_t mac[6];
-    uint16_t mtu;        // largest payload after the 14-byte header
-    uint8_t irq_vector;  // 0: the machine could not route one; poll only
-    void (*receive)(void *ctx, const uint8_t *frame, size_t size); // set by the user of the NIC; frame is valid during the call
+    uint16_t mtu;       // largest payload after the 14-byte header
+    uint8_t irq_vector; // 0: the machine could not route one; poll only
+    void (*receive)(void *ctx, const uint8_t *frame,
+                    size_t size); // set by the user of the NIC; frame is valid during the call
     void *receive_ctx;
     struct {
         uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes, rx_errors, tx_busy;

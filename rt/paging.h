@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The ELF's own address space: higher-half image (W^X), a direct map of all RAM (RW, NX), device windows (RW, NX, uncached),
-// stacks with guard pages. No mapping is ever writable and executable.
+// The ELF's own address space: higher-half image (W^X), a direct map of all RAM (RW, NX), device windows (RW,
+// NX, uncached), stacks with guard pages. No mapping is ever writable and executable.
 #pragma once
 #include "rt/frames.h"
 #include <stdbool.h>
@@ -13,7 +13,8 @@ phys_t virt_to_phys(const void *virt);
 MUST_CHECK volatile void *mmio_map(phys_t phys, size_t size);
 /// As mmio_map, write-combining (framebuffers).
 MUST_CHECK volatile void *mmio_map_wc(phys_t phys, size_t size);
-/// A stack of `size` bytes (multiple of 4096) with an unmapped page below and above; returns its top. NULL: no memory.
+/// A stack of `size` bytes (multiple of 4096) with an unmapped page below and above; returns its top. NULL:
+/// no memory.
 MUST_CHECK void *stack_alloc(size_t size);
 
 struct paging_audit {
