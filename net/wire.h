@@ -204,7 +204,7 @@ struct wire_attach {
 
 /// Data of the CPLD that answers ATTACH.
 struct wire_attached {
-    uint16_t handle; // goes into wire_record.function from now on
+    uint16_t handle;  // goes into wire_record.function from now on
     uint16_t credits; // posted requests not yet returned by REC_CREDIT that may be on their way to it
     struct wire_function info;
 } __attribute__((packed));

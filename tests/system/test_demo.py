@@ -12,7 +12,7 @@ def test_demo(work_dir):
     done = subprocess.run([sys.executable, "tools/lab", "--work", work_dir, "tools/labs/demo.toml"], cwd=ROOT, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:]
-    summary = done.stdout[done.stdout.rindex("logs: "):]
+    summary = "\n".join(line for line in done.stdout.split("\n") if " lab | " in line)
     assert re.search(r"host1: .*remote1/0000:00:04.0 .* is guest \"probe\"'s", summary)
     assert re.search(r"host1: .*probe: pci \S+ = 1b36:0010 class 010802", summary)
     assert re.search(r"host1: .*probe: \d+ findings, 0 failed", summary)
