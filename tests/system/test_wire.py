@@ -8,6 +8,7 @@ import pytest
 
 import peer
 import wire as w
+from test_dissector import rows, tshark
 
 EDU, TESTDEV = w.pci(0, 4, 0), w.pci(0, 5, 0)
 INI = "[node]\nname = disk1\nrole = remote\naddress = 10.0.0.2/24\n"
@@ -18,7 +19,8 @@ def world(lab):
     """(host, the remote's machine), the remote up and announcing."""
     host = peer.Host()
     try:
-        one = lab({"remote": {"disk1": {"nic": "none", "memory": 256, "args": host.netdev(), "ini": INI,
+        one = lab({"remote": {"disk1": {"nic": "none", "memory": 256, "ini": INI,
+                                        "args": host.netdev() + ["-object", "filter-dump,id=dump,netdev=n0,file=@WORK@/wire.pcap"],
                                         "devices": ["edu,addr=0x4", "pci-testdev,addr=0x5"]}}})
         one.start()
         one["disk1"].console.expect(r'node "disk1" lends \d+ functions')
@@ -96,6 +98,26 @@ def test_a_host_from_the_specification(world):
     assert host.one(lambda tag: w.record(w.DETACH, edu, tag))[1] == w.SC
     assert host.read(edu, 0, 0) == (None, w.UR)
     assert host.read(testdev, 1, 0, 1, w.IO_RD)[1] == w.SC
+
+    # the dissector on what really was on the wire: nothing malformed, each completion has its request
+    machine.stop()
+    capture = machine.lab.path("wire.pcap")
+    assert "Lua Error" not in tshark(capture, "-V")
+    assert rows(capture, "frame.number", only="farbus.malformed") == []
+    assert rows(capture, "frame.number", only="farbus.unmatched") == []
+    completed = rows(capture, "farbus.request_in", only="farbus.request_in")
+    asked = rows(capture, "farbus.response_in", only="farbus.response_in")
+    assert sum(len(row[0]) for row in completed) == sum(len(row[0]) for row in asked) > 40
+    assert rows(capture, "farbus.attached.handle", only="farbus.attached.handle")[0] == [[str(edu)]]
+
+
+def test_dhcp(lab):
+    """An address from somebody else's DHCP server, on a real network card's driver."""
+    remote = lab({"remote": {"disk1": {"nic": "none", "memory": 256, "ini": "[node]\nname = disk1\nrole = remote\naddress = dhcp\n",
+                                       "args": ["-netdev", "user,id=n0,net=10.77.0.0/16,dhcpstart=10.77.3.4", "-device",
+                                                "e1000e,netdev=n0,addr=0x2,romfile="]}}})
+    remote.start()
+    remote["disk1"].console.expect(r"net: address 10\.77\.3\.4/16")
 
 
 def test_nothing_is_executed_twice(world):
