@@ -45,6 +45,7 @@ static uint8_t tx[TX_BYTES], rx[RX_BYTES];
 static uint32_t tx_head, tx_tail, rx_head, rx_tail; // free-running; head: next to write
 static struct spinlock lock;
 static bool present, stuck;
+static char last_written;
 
 static bool enter(void)
 {
@@ -107,8 +108,9 @@ static void sink_write(void *dev, const char *bytes, size_t n)
     (void)dev;
     bool entered = enter();
     for (size_t i = 0; i < n; i++) {
-        if (bytes[i] == '\n')
+        if (bytes[i] == '\n' && last_written != '\r')
             put('\r');
+        last_written = bytes[i];
         put(bytes[i]);
     }
     (void)push_fifo();

@@ -9,12 +9,14 @@
 #include "rt/paging_internal.h"
 #include "rt/panic_internal.h"
 #include "rt/symbols.h"
+#include "rt/trace.h"
 #include "rt/x86.h"
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
 #define BACKTRACE_MAX 32
+#define TRACE_LINES   16
 #define PF_FETCH      (1u << 4) // page-fault error code: instruction fetch (SDM vol. 3, figure 4-12)
 
 static _Atomic uint32_t owner; // index of the panicking CPU + 1; 0: none
@@ -73,7 +75,7 @@ static void print_address(unsigned n, uint64_t address, bool after_call)
         log_info("panic", "  #%-2u %016llx ?", n, (unsigned long long)address);
 }
 
-/// Follows the chain of saved RBP from number `n` on. Each frame must lie above the one before, so it ends.
+/// Follows the chain of saved RBP from number `n` on.
 static void walk(unsigned n, uint64_t rbp)
 {
     for (; n < BACKTRACE_MAX; n++) {
@@ -84,9 +86,7 @@ static void walk(unsigned n, uint64_t rbp)
         if (from == 0)
             break;
         print_address(n, from, true);
-        if (next <= rbp)
-            break;
-        rbp = next;
+        rbp = next; // an interrupt's stack may lie above or below the one it interrupted
     }
 }
 
@@ -94,6 +94,16 @@ static void print_control_registers(void)
 {
     log_info("panic", "CR0 %016llx CR2 %016llx CR3 %016llx CR4 %016llx", (unsigned long long)read_cr0(),
              (unsigned long long)read_cr2(), (unsigned long long)read_cr3(), (unsigned long long)read_cr4());
+}
+
+/// What this CPU did last, newest first.
+static void print_trace(void)
+{
+    struct trace_record r;
+    uint64_t now = rdtsc();
+    for (uint32_t back = 0; back < TRACE_LINES && trace_get(cpu_self()->index, back, &r); back++)
+        log_info("panic", "trace: %s %u, %llu ticks ago", trace_name(r.event), r.arg,
+                 (unsigned long long)(now - r.tsc));
 }
 
 _Noreturn void panic(const char *fmt, ...)
@@ -109,6 +119,7 @@ _Noreturn void panic(const char *fmt, ...)
         print_control_registers();
         log_info("panic", "backtrace:");
         walk(0, rbp);
+        print_trace();
     }
     panic_stop_this_cpu();
 }
@@ -150,6 +161,7 @@ _Noreturn void panic_trap(const struct trap_frame *f)
         if (f->vector == EXC_PF && (f->error_code & PF_FETCH) && paging_readable(f->rsp, 8))
             print_address(n++, *(const uint64_t *)(uintptr_t)f->rsp, true);
         walk(n, f->rbp);
+        print_trace();
     }
     panic_stop_this_cpu();
 }

@@ -5,8 +5,8 @@
 #include "hv/vm/vm.h"
 #include "hv/vmx/vmx.h"
 #include "rt/irq.h"
-#include "rt/log.h"
 #include "rt/trace.h"
+#include "rt/trap.h"
 #include "rt/x86.h"
 
 typedef enum vm_result exit_handler(struct vcpu *v);
@@ -143,7 +143,7 @@ static enum vm_result on_exception(struct vcpu *v)
     if (info & INTR_INFO_NMI_UNBLOCK && !(vmread(IDT_VECTORING_INFO) & INTR_INFO_VALID) && vector != EXC_DF)
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCKING_BY_NMI);
     if ((info & INTR_INFO_TYPE) == INTR_TYPE_NMI) {
-        log_warn("vmx", "NMI on a CPU that was running a guest: ignored");
+        trap_nmi(); // another CPU's panic stops this one
         return VM_LEAVE;
     }
     switch (vector) {

@@ -13,6 +13,7 @@
 #include "rt/shell.h"
 #include "rt/start.h"
 #include "rt/time.h"
+#include "rt/trace.h"
 #include "rt/x86.h"
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,7 @@ static void run_nmi(int argc, char *argv[])
 
 static void run_panic(int argc, char *argv[])
 {
+    trace(TRACE_GUEST_STOP, 7);
     panic("told to: %s", argc > 1 ? argv[1] : "nothing");
 }
 
