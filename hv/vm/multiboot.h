@@ -2,26 +2,10 @@
 // Multiboot 1 kernels (Multiboot Specification 0.6.96): ELF32 or the header's own address fields, modules,
 // command line. Pure: reads an image in memory, writes through a target. Compiles on the build machine.
 #pragma once
-#include "rt/status.h"
-#include <stddef.h>
+#include "hv/vm/image.h"
 #include <stdint.h>
 
 #define MULTIBOOT_ENTRY_MAGIC 0x2badb002u // EAX at the kernel's entry
-
-/// Guest memory as a loader sees it.
-struct image_target {
-    enum status (*write)(void *ctx, uint64_t gpa, const void *from, uint64_t size);
-    enum status (*fill)(void *ctx, uint64_t gpa, uint8_t byte, uint64_t size);
-    void *ctx;
-    uint64_t low_end;  // RAM is [0, low_end) below 4 GiB (video hole apart) ...
-    uint64_t high_end; // ... and [4 GiB, high_end), when that is more
-};
-
-struct image_module {
-    const void *bytes;
-    uint64_t size;
-    const char *args; // "path arguments"
-};
 
 struct multiboot_image {
     const void *kernel;
