@@ -52,7 +52,8 @@ struct __attribute__((packed)) fadt { // 5.2.9
     uint16_t arm_boot_arch;
     uint8_t minor;
     uint64_t x_facs, x_dsdt;
-    struct address x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0, x_gpe1, sleep_control, sleep_status;
+    struct address x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0, x_gpe1,
+        sleep_control, sleep_status;
     uint64_t hypervisor;
 };
 _Static_assert(sizeof(struct fadt) == 276, "ACPI 5.2.9");
@@ -66,14 +67,14 @@ struct __attribute__((packed)) facs { // 5.2.10
 _Static_assert(sizeof(struct facs) == 64, "ACPI 5.2.10");
 
 // FADT fixed feature flags
-#define FADT_WBINVD         (1u << 0)
-#define FADT_PROC_C1        (1u << 2)
-#define FADT_PWR_BUTTON     (1u << 4) // no fixed power button
-#define FADT_SLP_BUTTON     (1u << 5)
-#define FADT_FIX_RTC        (1u << 6)
-#define FADT_RESET_REG      (1u << 10)
+#define FADT_WBINVD     (1u << 0)
+#define FADT_PROC_C1    (1u << 2)
+#define FADT_PWR_BUTTON (1u << 4) // no fixed power button
+#define FADT_SLP_BUTTON (1u << 5)
+#define FADT_FIX_RTC    (1u << 6)
+#define FADT_RESET_REG  (1u << 10)
 // IA-PC boot architecture flags
-#define BOOT_NO_VGA         (1u << 2)
+#define BOOT_NO_VGA (1u << 2)
 
 #define SPACE_IO 1u
 
@@ -177,7 +178,7 @@ static struct header *build_madt(struct writer *w, uint32_t cpus) // 5.2.12
         return NULL;
     set_header((struct header *)m, "APIC", length, 5);
     uint8_t *p = m + sizeof(struct header);
-    uint32_t lapic = (uint32_t)LAPIC_BASE, pcat = 1; // 8259s are there too
+    uint32_t lapic = (uint32_t)LAPIC_BASE, pcat = 0; // no 8259s
     memcpy(p, &lapic, 4);
     memcpy(p + 4, &pcat, 4);
     p += 8;
@@ -185,7 +186,7 @@ static struct header *build_madt(struct writer *w, uint32_t cpus) // 5.2.12
         memcpy(p, (const uint8_t[8]){0, 8, (uint8_t)i, (uint8_t)i, 1}, 8); // local APIC, enabled
     const uint8_t ioapic[12] = {1, 12, (uint8_t)cpus, 0, 0x00, 0x00, 0xc0, 0xfe};
     memcpy(p, ioapic, 12);
-    const uint8_t timer[10] = {2, 10, 0, 0, 2};             // ISA IRQ 0 is GSI 2
+    const uint8_t timer[10] = {2, 10, 0, 0, 2};                                 // ISA IRQ 0 is GSI 2
     const uint8_t sci[10] = {2, 10, 0, GUEST_SCI, GUEST_SCI, 0, 0, 0, 0x0d, 0}; // active high, level
     memcpy(p + 12, timer, 10);
     memcpy(p + 22, sci, 10);
@@ -209,7 +210,8 @@ static struct header *build_mcfg(struct writer *w) // PCI Firmware Specification
     return (struct header *)m;
 }
 
-enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base, void *buffer, size_t size, size_t *used)
+enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base, void *buffer, size_t size,
+                              size_t *used)
 {
     struct writer w = {.buffer = buffer, .size = size, .base = base};
     struct rsdp *rsdp = reserve(&w, sizeof *rsdp);
@@ -217,7 +219,8 @@ enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base,
     if (!rsdp || !dsdt)
         return ERR_RANGE;
     memcpy(dsdt, machine->dsdt, machine->dsdt_size);
-    struct header *tables[] = {build_fadt(&w, address_of(&w, dsdt)), build_madt(&w, machine->cpus), build_mcfg(&w)};
+    struct header *tables[] = {build_fadt(&w, address_of(&w, dsdt)), build_madt(&w, machine->cpus),
+                               build_mcfg(&w)};
     uint32_t count = sizeof tables / sizeof *tables;
     uint32_t length = (uint32_t)(sizeof(struct header) + count * 8);
     uint8_t *xsdt = reserve(&w, length);

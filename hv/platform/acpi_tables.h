@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, MADT, MCFG, DSDT. The DSDT's AML is compiled from dsdt.asl by iasl.
-// Pure: fills a buffer. Compiles on the build machine.
+// The guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, MADT, MCFG, DSDT. The DSDT's AML is compiled from
+// dsdt.asl by iasl. Pure: fills a buffer. Compiles on the build machine.
 #pragma once
 #include "rt/status.h"
 #include <stddef.h>
@@ -12,5 +12,7 @@ struct acpi_machine {
     size_t dsdt_size;
 };
 
-/// Writes all tables for guest-physical `base` into `buffer`; the RSDP comes first. *used: bytes. ERR_RANGE: no room.
-MUST_CHECK enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base, void *buffer, size_t size, size_t *used);
+/// Writes all tables for guest-physical `base` into `buffer`; the RSDP comes first. *used: bytes. ERR_RANGE:
+/// no room.
+MUST_CHECK enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base, void *buffer,
+                                         size_t size, size_t *used);

@@ -36,9 +36,8 @@ struct guest_rtc {
 /// the guest.
 MUST_CHECK enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t memory_bytes);
 
-/// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off (port 0x604 value
-/// 0x2000: QEMU's PIIX4/Q35-style S5 with SLP_TYP 0; ports 0x8900 "Shutdown"; 0xF4 exit code). Also absorbs
-/// 0x80, 0xED.
+/// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off as emulators have it
+/// (port 0x8900 "Shutdown"; 0xF4 exit code; ACPI's S5 is in hv/platform/pm.c). Also absorbs 0x80, 0xED.
 struct guest_power {
     void (*reset)(void *ctx);
     void (*power_off)(void *ctx, int code); // code: 0, or what was written to port 0xF4

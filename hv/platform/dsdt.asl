@@ -27,12 +27,21 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FARBUS", "FARBUSVM", 1)
             // INTx of bus 0: GSI 16 + (device + pin) mod 4
             Name (_PRT, Package ()
             {
-#define PRT(d, a, b, c, e) Package () { d, 0, 0, a }, Package () { d, 1, 0, b }, Package () { d, 2, 0, c }, Package () { d, 3, 0, e }
-                PRT (0x0001FFFF, 17, 18, 19, 16), PRT (0x0002FFFF, 18, 19, 16, 17), PRT (0x0003FFFF, 19, 16, 17, 18),
-                PRT (0x0004FFFF, 16, 17, 18, 19), PRT (0x0005FFFF, 17, 18, 19, 16), PRT (0x0006FFFF, 18, 19, 16, 17),
-                PRT (0x0007FFFF, 19, 16, 17, 18), PRT (0x0008FFFF, 16, 17, 18, 19), PRT (0x0009FFFF, 17, 18, 19, 16),
-                PRT (0x000AFFFF, 18, 19, 16, 17), PRT (0x000BFFFF, 19, 16, 17, 18), PRT (0x000CFFFF, 16, 17, 18, 19),
-                PRT (0x000DFFFF, 17, 18, 19, 16), PRT (0x000EFFFF, 18, 19, 16, 17), PRT (0x000FFFFF, 19, 16, 17, 18)
+                Package () { 0x0001FFFF, 0, 0, 17 }, Package () { 0x0001FFFF, 1, 0, 18 }, Package () { 0x0001FFFF, 2, 0, 19 }, Package () { 0x0001FFFF, 3, 0, 16 },
+                Package () { 0x0002FFFF, 0, 0, 18 }, Package () { 0x0002FFFF, 1, 0, 19 }, Package () { 0x0002FFFF, 2, 0, 16 }, Package () { 0x0002FFFF, 3, 0, 17 },
+                Package () { 0x0003FFFF, 0, 0, 19 }, Package () { 0x0003FFFF, 1, 0, 16 }, Package () { 0x0003FFFF, 2, 0, 17 }, Package () { 0x0003FFFF, 3, 0, 18 },
+                Package () { 0x0004FFFF, 0, 0, 16 }, Package () { 0x0004FFFF, 1, 0, 17 }, Package () { 0x0004FFFF, 2, 0, 18 }, Package () { 0x0004FFFF, 3, 0, 19 },
+                Package () { 0x0005FFFF, 0, 0, 17 }, Package () { 0x0005FFFF, 1, 0, 18 }, Package () { 0x0005FFFF, 2, 0, 19 }, Package () { 0x0005FFFF, 3, 0, 16 },
+                Package () { 0x0006FFFF, 0, 0, 18 }, Package () { 0x0006FFFF, 1, 0, 19 }, Package () { 0x0006FFFF, 2, 0, 16 }, Package () { 0x0006FFFF, 3, 0, 17 },
+                Package () { 0x0007FFFF, 0, 0, 19 }, Package () { 0x0007FFFF, 1, 0, 16 }, Package () { 0x0007FFFF, 2, 0, 17 }, Package () { 0x0007FFFF, 3, 0, 18 },
+                Package () { 0x0008FFFF, 0, 0, 16 }, Package () { 0x0008FFFF, 1, 0, 17 }, Package () { 0x0008FFFF, 2, 0, 18 }, Package () { 0x0008FFFF, 3, 0, 19 },
+                Package () { 0x0009FFFF, 0, 0, 17 }, Package () { 0x0009FFFF, 1, 0, 18 }, Package () { 0x0009FFFF, 2, 0, 19 }, Package () { 0x0009FFFF, 3, 0, 16 },
+                Package () { 0x000AFFFF, 0, 0, 18 }, Package () { 0x000AFFFF, 1, 0, 19 }, Package () { 0x000AFFFF, 2, 0, 16 }, Package () { 0x000AFFFF, 3, 0, 17 },
+                Package () { 0x000BFFFF, 0, 0, 19 }, Package () { 0x000BFFFF, 1, 0, 16 }, Package () { 0x000BFFFF, 2, 0, 17 }, Package () { 0x000BFFFF, 3, 0, 18 },
+                Package () { 0x000CFFFF, 0, 0, 16 }, Package () { 0x000CFFFF, 1, 0, 17 }, Package () { 0x000CFFFF, 2, 0, 18 }, Package () { 0x000CFFFF, 3, 0, 19 },
+                Package () { 0x000DFFFF, 0, 0, 17 }, Package () { 0x000DFFFF, 1, 0, 18 }, Package () { 0x000DFFFF, 2, 0, 19 }, Package () { 0x000DFFFF, 3, 0, 16 },
+                Package () { 0x000EFFFF, 0, 0, 18 }, Package () { 0x000EFFFF, 1, 0, 19 }, Package () { 0x000EFFFF, 2, 0, 16 }, Package () { 0x000EFFFF, 3, 0, 17 },
+                Package () { 0x000FFFFF, 0, 0, 19 }, Package () { 0x000FFFFF, 1, 0, 16 }, Package () { 0x000FFFFF, 2, 0, 17 }, Package () { 0x000FFFFF, 3, 0, 18 }
             })
             // The operating system gets what it asks for of PCIe's native features (PCI Firmware Specification 4.5.1).
             Method (_OSC, 4)

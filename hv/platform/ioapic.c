@@ -7,12 +7,12 @@ enum { INDEX_ID = 0, INDEX_VERSION = 1, INDEX_ARBITRATION = 2, INDEX_TABLE = 0x1
 #define VERSION (0x20u | (GUEST_IOAPIC_PINS - 1) << 16)
 
 // Redirection table entry
-#define RTE_VECTOR      0xffull
-#define RTE_LOGICAL     (1ull << 11)
-#define RTE_REMOTE_IRR  (1ull << 14)
-#define RTE_LEVEL       (1ull << 15)
-#define RTE_MASKED      (1ull << 16)
-#define RTE_READ_ONLY   (1ull << 12 | RTE_REMOTE_IRR) // delivery status, remote IRR
+#define RTE_VECTOR     0xffull
+#define RTE_LOGICAL    (1ull << 11)
+#define RTE_REMOTE_IRR (1ull << 14)
+#define RTE_LEVEL      (1ull << 15)
+#define RTE_MASKED     (1ull << 16)
+#define RTE_READ_ONLY  (1ull << 12 | RTE_REMOTE_IRR) // delivery status, remote IRR
 
 static void send(struct guest_ioapic *a, unsigned pin)
 {
@@ -121,8 +121,12 @@ void guest_ioapic_reset(struct guest_ioapic *a)
 
 enum status guest_ioapic_init(struct guest_ioapic *a, struct io_space *io)
 {
-    const struct mmio_range range = {
-        .name = "I/O APIC", .base = GUEST_IOAPIC_BASE, .size = 0x1000, .read = ioapic_read, .write = ioapic_write, .dev = a};
+    const struct mmio_range range = {.name = "I/O APIC",
+                                     .base = GUEST_IOAPIC_BASE,
+                                     .size = 0x1000,
+                                     .read = ioapic_read,
+                                     .write = ioapic_write,
+                                     .dev = a};
     guest_ioapic_reset(a);
     return io_space_add_mmio(io, &range);
 }

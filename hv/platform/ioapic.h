@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guest's I/O APIC (82093AA data sheet; version 0x20 with EOI register): 24 pins, redirection table, level and edge.
-// Must not know VMX or vCPUs: a message goes out through a callback, and comes in as "pin high/low" and "EOI of vector".
+// The guest's I/O APIC (82093AA data sheet; version 0x20 with EOI register): 24 pins, redirection table,
+// level and edge. Must not know VMX or vCPUs: a message goes out through a callback, and comes in as "pin
+// high/low" and "EOI of vector".
 #pragma once
 #include "hv/platform/io_space.h"
 #include "hv/platform/machine.h"
@@ -28,7 +29,8 @@ struct guest_ioapic {
 void guest_ioapic_reset(struct guest_ioapic *a);
 /// Callbacks are set by the caller before.
 MUST_CHECK enum status guest_ioapic_init(struct guest_ioapic *a, struct io_space *io);
-/// Drives a pin. A rising edge of an edge-triggered pin, and a high level-triggered pin that is not in service, send a message.
+/// Drives a pin. A rising edge of an edge-triggered pin, and a high level-triggered pin that is not in
+/// service, send a message.
 void guest_ioapic_set(struct guest_ioapic *a, unsigned pin, bool high);
 /// A local APIC ended a level-triggered vector: pins that are still high send again.
 void guest_ioapic_eoi(struct guest_ioapic *a, uint8_t vector);

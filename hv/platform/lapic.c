@@ -217,6 +217,11 @@ static bool matches(const struct lapic *l, uint32_t id, uint32_t destination, bo
     return ldr >> 4 == destination >> 4 && (ldr & destination & 0xf) != 0;
 }
 
+bool lapic_receives(const struct lapic *l, uint8_t destination, bool logical)
+{
+    return destination == 0xff || matches(l, l->id, destination, logical);
+}
+
 static void send_one(struct lapic *l, uint32_t id, enum ipi_kind kind, uint8_t vector)
 {
     if (kind == IPI_FIXED && id == l->id)

@@ -49,6 +49,8 @@ void lapic_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 /// MSR access (IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8FF). False: #GP.
 bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t now, uint64_t *value);
 bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now);
+/// Does an interrupt message (MSI, I/O APIC) with this 8-bit destination mean this APIC?
+bool lapic_receives(const struct lapic *l, uint8_t destination, bool logical);
 /// Makes a vector pending (from an IPI, MSI, IOAPIC).
 void lapic_set_irr(struct lapic *l, uint8_t vector, bool level);
 /// Runs the timer: makes its vector pending when it has expired. Returns the next expiry in guest TSC, 0:

@@ -75,8 +75,12 @@ enum status guest_pm_init(struct guest_pm *pm, struct io_space *io)
 {
     const struct port_range pm1 = {
         .name = "PM1", .first = GUEST_PM1_EVENT, .count = 6, .read = pm1_read, .write = pm1_write, .dev = pm};
-    const struct port_range timer = {
-        .name = "PM timer", .first = GUEST_PM_TIMER, .count = 4, .read = timer_read, .write = timer_write, .dev = pm};
+    const struct port_range timer = {.name = "PM timer",
+                                     .first = GUEST_PM_TIMER,
+                                     .count = 4,
+                                     .read = timer_read,
+                                     .write = timer_write,
+                                     .dev = pm};
     guest_pm_reset(pm);
     enum status s = io_space_add_ports(io, &pm1);
     return s == OK ? io_space_add_ports(io, &timer) : s;

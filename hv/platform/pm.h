@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// ACPI fixed hardware (ACPI 4.8): PM1 event and control registers, PM timer. The machine is always in ACPI mode; S5 powers off.
-// Must not know VMX.
+// ACPI fixed hardware (ACPI 4.8): PM1 event and control registers, PM timer. The machine is always in ACPI
+// mode; S5 powers off. Must not know VMX.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "rt/status.h"

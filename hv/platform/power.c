@@ -7,7 +7,6 @@
 #define KBC_PULSE_LINE 0xf0u // commands 0xF0-0xFF pulse output lines; line 0 (active low) is reset
 #define PORT92_INIT    0x01u
 #define PORT92_A20     0x02u
-#define PM1_SLP_EN     0x2000u // ACPI 4.8.3.2.1, SLP_TYP 0 is S5 in our tables
 
 static uint32_t read_ones(void *dev, uint16_t port, unsigned size)
 {
@@ -77,12 +76,6 @@ static void port92_write(void *dev, uint16_t port, unsigned size, uint32_t value
         ask_reset(p);
 }
 
-static void pm1_write(void *dev, uint16_t port, unsigned size, uint32_t value)
-{
-    if ((port & 1) == 0 && size >= 2 && (value & PM1_SLP_EN))
-        ask_power_off(dev, 0);
-}
-
 static void bochs_shutdown_write(void *dev, uint16_t port, unsigned size, uint32_t value)
 {
     static const char word[] = "Shutdown";
@@ -112,7 +105,6 @@ static const struct port_range ranges[] = {
     { .name = "fast A20 and init",   .first = 0x92,   .count = 1, .read = port92_read, .write = port92_write },
     { .name = "delay",               .first = 0xed,   .count = 1, .read = read_ones,   .write = write_nothing },
     { .name = "debug exit",          .first = 0xf4,   .count = 4, .read = read_ones,   .write = debug_exit_write },
-    { .name = "PM1a control",        .first = 0x604,  .count = 2, .read = read_zero,   .write = pm1_write },
     { .name = "reset control",       .first = 0xcf9,  .count = 1, .read = cf9_read,    .write = cf9_write },
     { .name = "Bochs shutdown",      .first = 0x8900, .count = 1, .read = read_ones,   .write = bochs_shutdown_write },
 };

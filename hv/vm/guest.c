@@ -4,7 +4,10 @@
 // everybody else leaves a request.
 #include "hv/vm/guest.h"
 #include "drivers/cmos.h"
+#include "hv/platform/acpi_tables.h"
+#include "hv/platform/machine.h"
 #include "hv/vm/cpuid.h"
+#include "hv/vm/linux.h"
 #include "hv/vm/msr.h"
 #include "hv/vm/multiboot.h"
 #include "hv/vm/sched.h"
@@ -95,8 +98,38 @@ static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vect
 
 static void on_eoi(void *ctx, uint8_t vector)
 {
-    (void)ctx; // no IOAPIC yet: nobody waits for it
-    (void)vector;
+    guest_ioapic_eoi(&((struct guest *)ctx)->ioapic, vector);
+}
+
+static uint64_t on_time(void *ctx)
+{
+    (void)ctx;
+    return time_ns();
+}
+
+static void on_uart_irq(void *ctx, bool level)
+{
+    guest_ioapic_set(&((struct guest *)ctx)->ioapic, GUEST_UART_IRQ, level);
+}
+
+/// An interrupt message finds the local APICs it means (SDM vol. 3, 11.6.2); lowest priority: the first of
+/// them.
+static void on_message(void *ctx, const struct interrupt_message *m)
+{
+    enum { FIXED = 0, LOWEST = 1, NMI = 4 };
+    struct guest *g = ctx;
+    for (uint32_t i = 0; i < g->config->cpus; i++) {
+        struct vcpu *v = &g->vcpus[i];
+        if (!lapic_receives(&v->lapic, m->destination, m->logical))
+            continue;
+        if (m->delivery == NMI)
+            v->nmi_pending = true;
+        else if (m->delivery <= LOWEST && m->vector >= 16)
+            lapic_set_irr(&v->lapic, m->vector, m->level);
+        atomic_fetch_or(&v->attention, ATTENTION_EVENT);
+        if (m->delivery == LOWEST)
+            return;
+    }
 }
 
 static struct lapic *on_peer(void *ctx, uint32_t apic_id)
@@ -110,11 +143,15 @@ static enum status build_devices(struct guest *g)
 {
     enum status s;
     g->uart.output = guest_console_byte;
+    g->uart.irq = on_uart_irq;
     g->uart.ctx = g;
     g->rtc.unix_time = on_clock;
     g->power.reset = on_reset;
     g->power.power_off = on_power_off;
     g->power.ctx = g;
+    g->pm = (struct guest_pm){.power_off = on_power_off, .now_ns = on_time, .ctx = g};
+    g->ioapic.deliver = on_message;
+    g->ioapic.ctx = g;
     g->lapic_ops = (struct lapic_ops){
         .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = g->config->cpus, .ctx = g};
     if ((s = guest_uart_init(&g->uart, &g->io, UART_PORT)) != OK)
@@ -122,6 +159,10 @@ static enum status build_devices(struct guest *g)
     if ((s = guest_rtc_init(&g->rtc, &g->io, g->memory)) != OK)
         return s;
     if ((s = guest_power_init(&g->power, &g->io)) != OK)
+        return s;
+    if ((s = guest_pm_init(&g->pm, &g->io)) != OK)
+        return s;
+    if ((s = guest_ioapic_init(&g->ioapic, &g->io)) != OK)
         return s;
     return guest_pci_init(&g->pci, &g->io);
 }
@@ -217,30 +258,53 @@ static enum status target_fill(void *ctx, uint64_t gpa, uint8_t byte, uint64_t s
     return guest_memory_fill(ctx, gpa, byte, size);
 }
 
-/// 32-bit protected mode without paging, flat segments, interrupts off (Multiboot 3.2).
-static void start_state(const struct multiboot_entry *entry, struct vcpu_start *s)
-{
-    static const struct segment code = {.selector = 8, .limit = 0xffffffff, .access_rights = 0xc09b};
-    static const struct segment data = {.selector = 16, .limit = 0xffffffff, .access_rights = 0xc093};
+static const struct segment flat_data = {.selector = 16, .limit = 0xffffffff, .access_rights = 0xc093};
 
-    *s = (struct vcpu_start){.rip = entry->eip, .cr0 = CR0_PE | CR0_ET};
-    s->gpr[RAX] = MULTIBOOT_ENTRY_MAGIC;
-    s->gpr[RBX] = entry->ebx;
+static void start_segments(struct vcpu_start *s, struct segment code, struct segment data)
+{
     for (unsigned i = 0; i < SEG_LDTR; i++)
         s->segments[i] = i == SEG_CS ? code : data;
     s->segments[SEG_LDTR] = (struct segment){.access_rights = 0x10000};
     s->segments[SEG_TR] = (struct segment){.limit = 0x67, .access_rights = 0x8b};
-    s->gdtr.limit = s->idtr.limit = 0xffff;
 }
 
-static enum status load_image(struct guest *g, struct vcpu_start *start)
+/// 32-bit protected mode without paging, flat segments, interrupts off (Multiboot 3.2).
+static void start_multiboot(const struct multiboot_entry *entry, struct vcpu_start *s)
+{
+    *s = (struct vcpu_start){.rip = entry->eip, .cr0 = CR0_PE | CR0_ET};
+    s->gpr[RAX] = MULTIBOOT_ENTRY_MAGIC;
+    s->gpr[RBX] = entry->ebx;
+    s->gdtr.limit = s->idtr.limit = 0xffff;
+    start_segments(s, (struct segment){.selector = 8, .limit = 0xffffffff, .access_rights = 0xc09b},
+                   flat_data);
+}
+
+/// Long mode, interrupts off (Linux, boot.rst, "64-bit Boot Protocol").
+static void start_linux(const struct linux_entry *entry, struct vcpu_start *s)
+{
+    struct segment data = flat_data;
+    data.selector = LINUX_DATA_SELECTOR;
+    *s = (struct vcpu_start){.rip = entry->rip,
+                             .cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG,
+                             .cr3 = entry->cr3,
+                             .cr4 = CR4_PAE,
+                             .efer = EFER_LME | EFER_LMA};
+    s->gpr[RSI] = entry->rsi;
+    s->gdtr.base = entry->gdt;
+    s->gdtr.limit = entry->gdt_limit;
+    start_segments(
+        s, (struct segment){.selector = LINUX_CODE_SELECTOR, .limit = 0xffffffff, .access_rights = 0xa09b},
+        data);
+}
+
+static enum status load_multiboot(struct guest *g, const struct image_target *target,
+                                  struct vcpu_start *start, const char **why)
 {
     const struct boot_guest *c = g->config;
     struct image_module modules[BOOT_MODULES_MAX];
-    static char args[BOOT_MODULES_MAX][BOOT_PATH_MAX + sizeof c->modules[0].args +
-                                       1]; // the boot CPUs' guests start one at a time
+    static char args[BOOT_MODULES_MAX]
+                    [BOOT_PATH_MAX + sizeof c->modules[0].args + 1]; // guests of one CPU start one at a time
     struct multiboot_entry entry;
-    const char *why = "";
 
     for (uint32_t i = 0; i < c->module_count; i++) {
         snprintf(args[i], sizeof args[i], "%s%s%s", c->modules[i].path, c->modules[i].args[0] ? " " : "",
@@ -253,19 +317,64 @@ static enum status load_image(struct guest *g, struct vcpu_start *start)
                                           .cmdline = c->cmdline,
                                           .modules = modules,
                                           .module_count = c->module_count};
+    enum status s = multiboot_load(&image, target, &entry, why);
+    if (s == OK)
+        start_multiboot(&entry, start);
+    return s;
+}
+
+static enum status load_linux(struct guest *g, const struct image_target *target, struct vcpu_start *start,
+                              const char **why)
+{
+    const struct boot_guest *c = g->config;
+    const struct linux_image image = {.kernel = phys_to_virt(c->kernel.base),
+                                      .kernel_size = c->kernel.size,
+                                      .initrd = c->initrd.size ? phys_to_virt(c->initrd.base) : NULL,
+                                      .initrd_size = c->initrd.size,
+                                      .cmdline = c->cmdline,
+                                      .rsdp = GUEST_ACPI_BASE};
+    struct linux_entry entry;
+    enum status s = linux_load(&image, target, &entry, why);
+    if (s == OK)
+        start_linux(&entry, start);
+    return s;
+}
+
+/// The tables every guest finds below 1 MiB, by the RSDP's signature or by what its loader is told.
+static enum status write_acpi(struct guest *g)
+{
+    extern const uint8_t _binary_dsdt_aml_start[], _binary_dsdt_aml_end[]; // hv/platform/dsdt.asl
+    const struct acpi_machine machine = {.cpus = g->config->cpus,
+                                         .dsdt = _binary_dsdt_aml_start,
+                                         .dsdt_size =
+                                             (size_t)(_binary_dsdt_aml_end - _binary_dsdt_aml_start)};
+    uint64_t room;
+    size_t used;
+    void *at = guest_memory_at(g, GUEST_ACPI_BASE, &room);
+    return at ? acpi_tables_build(&machine, GUEST_ACPI_BASE, at, GUEST_ACPI_SIZE, &used) : ERR_RANGE;
+}
+
+static enum status load_image(struct guest *g, struct vcpu_start *start)
+{
+    const struct boot_guest *c = g->config;
+    const char *why = "";
     const struct image_target target = {
         .write = target_write,
         .fill = target_fill,
         .ctx = g,
         .low_end = g->memory < GUEST_LOW_END ? g->memory : GUEST_LOW_END,
         .high_end = g->memory > GUEST_LOW_END ? g->memory - GUEST_LOW_END + GUEST_HIGH_START : 0};
-    enum status s = multiboot_load(&image, &target, &entry, &why);
+    enum status s = linux_is_image(phys_to_virt(c->kernel.base), c->kernel.size)
+                        ? load_linux(g, &target, start, &why)
+                        : load_multiboot(g, &target, start, &why);
     if (s != OK) {
         snprintf(g->stop_reason, sizeof g->stop_reason, "kernel %s %s", c->kernel.path, why);
         return s;
     }
-    start_state(&entry, start);
-    return OK;
+    s = write_acpi(g);
+    if (s != OK)
+        snprintf(g->stop_reason, sizeof g->stop_reason, "no room for its ACPI tables");
+    return s;
 }
 
 void guest_start(struct guest *g)
@@ -300,6 +409,8 @@ static void reset_devices(struct guest *g)
     guest_console_flush(g);
     guest_uart_reset(&g->uart);
     guest_power_reset(&g->power);
+    guest_pm_reset(&g->pm);
+    guest_ioapic_reset(&g->ioapic);
     bus_guest_reset(g->bus);
 }
 

@@ -5,7 +5,9 @@
 #include "hv/bus/bus.h"
 #include "hv/platform/devices.h"
 #include "hv/platform/io_space.h"
+#include "hv/platform/ioapic.h"
 #include "hv/platform/pci_host.h"
+#include "hv/platform/pm.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
 #include "rt/boot_info.h"
@@ -53,6 +55,8 @@ struct guest {
     struct guest_uart uart;
     struct guest_rtc rtc;
     struct guest_power power;
+    struct guest_pm pm;
+    struct guest_ioapic ioapic;
     struct bus_guest *bus;
 
     char line[224]; // console output up to the next newline

@@ -40,15 +40,15 @@ enum {
     PARAMS_E820 = 0x2d0,
 };
 
-#define MAGIC_HDRS      0x53726448u // "HdrS"
-#define VERSION_MIN     0x020cu     // xloadflags
-#define XLF_KERNEL_64   1u
-#define LOADED_HIGH     1u
-#define LOADER_OTHER    0xffu
-#define SECTOR          512u
-#define ENTRY_64        0x200u
-#define E820_RAM        1u
-#define E820_RESERVED   2u
+#define MAGIC_HDRS    0x53726448u // "HdrS"
+#define VERSION_MIN   0x020cu     // xloadflags
+#define XLF_KERNEL_64 1u
+#define LOADED_HIGH   1u
+#define LOADER_OTHER  0xffu
+#define SECTOR        512u
+#define ENTRY_64      0x200u
+#define E820_RAM      1u
+#define E820_RESERVED 2u
 
 static uint32_t get(const void *image, size_t at, unsigned size)
 {
@@ -64,7 +64,8 @@ static void put(uint8_t *params, size_t at, uint64_t value, unsigned size)
 
 bool linux_is_image(const void *kernel, uint64_t size)
 {
-    return size > HEADER_END && get(kernel, HEADER_BOOT_FLAG, 2) == 0xaa55 && get(kernel, HEADER_MAGIC, 4) == MAGIC_HDRS;
+    return size > HEADER_END && get(kernel, HEADER_BOOT_FLAG, 2) == 0xaa55 &&
+           get(kernel, HEADER_MAGIC, 4) == MAGIC_HDRS;
 }
 
 static void add_e820(uint8_t *params, uint64_t base, uint64_t size, uint32_t type)
@@ -106,8 +107,8 @@ static enum status write_tables(const struct image_target *t)
 }
 
 /// The initrd goes as high as the kernel lets it, out of the way of what the kernel unpacks.
-static enum status place_initrd(const struct linux_image *image, const struct image_target *t, uint64_t kernel_end, uint8_t *params,
-                                const char **why)
+static enum status place_initrd(const struct linux_image *image, const struct image_target *t,
+                                uint64_t kernel_end, uint8_t *params, const char **why)
 {
     if (!image->initrd_size)
         return OK;
@@ -129,7 +130,8 @@ static enum status check(const struct linux_image *image, const char **why)
         *why = "is not a bzImage";
         return ERR_PROTOCOL;
     }
-    if (get(image->kernel, HEADER_VERSION, 2) < VERSION_MIN || !(get(image->kernel, HEADER_XLOADFLAGS, 2) & XLF_KERNEL_64)) {
+    if (get(image->kernel, HEADER_VERSION, 2) < VERSION_MIN ||
+        !(get(image->kernel, HEADER_XLOADFLAGS, 2) & XLF_KERNEL_64)) {
         *why = "has no 64-bit entry point: Farbus starts 64-bit kernels from Linux 3.8 on";
         return ERR_UNSUPPORTED;
     }
@@ -142,7 +144,8 @@ static enum status check(const struct linux_image *image, const char **why)
     return OK;
 }
 
-enum status linux_load(const struct linux_image *image, const struct image_target *t, struct linux_entry *entry, const char **why)
+enum status linux_load(const struct linux_image *image, const struct image_target *t,
+                       struct linux_entry *entry, const char **why)
 {
     uint8_t params[PARAMS_SIZE] = {0};
     enum status s = check(image, why);
@@ -179,7 +182,8 @@ enum status linux_load(const struct linux_image *image, const struct image_targe
     put(params, PARAMS_RSDP, image->rsdp, 8);
     memory_map(params, t);
 
-    *entry = (struct linux_entry){.rip = at + ENTRY_64, .rsi = AT_PARAMS, .cr3 = AT_PML4, .gdt = AT_GDT, .gdt_limit = 31};
+    *entry = (struct linux_entry){
+        .rip = at + ENTRY_64, .rsi = AT_PARAMS, .cr3 = AT_PML4, .gdt = AT_GDT, .gdt_limit = 31};
     s = t->write(t->ctx, at, (const uint8_t *)image->kernel + offset, size);
     if (s == OK)
         s = t->write(t->ctx, AT_PARAMS, params, sizeof params);
