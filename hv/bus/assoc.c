@@ -34,10 +34,14 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
     fn->state = state;
     switch (state) {
     case ASSOC_ATTACHED:
+        fn->told = NULL;
         log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s 00:%02x.0", REMOTE_FN_ARGS(fn),
                  fn->info.vendor, fn->info.device, fn->guest->name, fn->devfn >> 3);
         break;
-    case ASSOC_REFUSED:
+    case ASSOC_REFUSED: // tried again at every announcement, but said once
+        if (fn->told == why)
+            break;
+        fn->told = why;
         log_warn("bus", REMOTE_FN_FORMAT " for guest \"%s\": %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
                  why, fn->refused_by[0] ? ": " : "", fn->refused_by);
         break;
@@ -178,6 +182,9 @@ static void heard(void *ctx, const struct announcement *a)
         }
         log_info("bus", "remote \"%s\" announced itself with %u functions", remote->node, a->function_count);
     } else if (is_impostor(remote, a)) {
+        if (remote->impostor == a->boot_id)
+            return;
+        remote->impostor = a->boot_id;
         log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);
         return;
     } else if (a->peer != remote->peer) {
@@ -216,7 +223,7 @@ static struct remote *remote_named(const char *node)
         unused->used = true;
         unused->link = NULL;
         unused->attaching = NULL;
-        unused->peer = unused->boot_id = 0;
+        unused->peer = unused->boot_id = unused->impostor = 0;
         wire_text_set(unused->node, sizeof(unused->node), node);
     }
     return unused;

@@ -97,6 +97,7 @@ struct remote {
     bool used;
     char node[WIRE_NAME_MAX];
     uint32_t peer, boot_id;
+    uint32_t impostor; // boot id of another remote of that name, already told of
     struct link *link; // NULL: not heard of yet
     struct remote_fn *attaching;
     struct transaction tags[TAGS];

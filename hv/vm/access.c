@@ -189,10 +189,9 @@ static enum vm_result stop_unsupported(struct vcpu *v, struct access *a, const s
     (void)access_fetch(a, cpu->segment_base[SEG_CS] + cpu->rip, b, sizeof b, &got, &fault);
     return vm_stop(v,
                    "instruction at rip 0x%llx (bytes %02x %02x %02x %02x %02x %02x %02x %02x) accesses "
-                   "device memory at 0x%llx: Farbus does "
-                   "not emulate it",
+                   "device memory at 0x%llx: Farbus does not emulate it (%s)",
                    (unsigned long long)cpu->rip, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
-                   (unsigned long long)gpa);
+                   (unsigned long long)gpa, emulate_refusal(v->decode_cache));
 }
 
 static enum vm_result emulate(struct vcpu *v, uint64_t gpa, bool write, uint64_t linear, bool has_linear)

@@ -209,19 +209,19 @@ static bool operands_of(const ZydisDecodedInstruction *z, const ZydisDecodedOper
 static const char *refusal(const ZydisDecodedInstruction *z)
 {
     if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
-        return "an AVX, XOP or EVEX instruction on device memory";
+        return "an AVX, XOP or EVEX instruction";
     switch (z->meta.isa_ext) {
     case ZYDIS_ISA_EXT_X87:
-        return "an x87 instruction on device memory";
+        return "an x87 instruction";
     case ZYDIS_ISA_EXT_MMX:
     case ZYDIS_ISA_EXT_SSE:
     case ZYDIS_ISA_EXT_SSE2:
     case ZYDIS_ISA_EXT_SSE3:
     case ZYDIS_ISA_EXT_SSSE3:
     case ZYDIS_ISA_EXT_SSE4:
-        return "an MMX or SSE instruction (16-byte MOV) on device memory";
+        return "an MMX or SSE instruction (16-byte MOV)";
     default:
-        return "an instruction the emulator does not know on device memory";
+        return "an instruction the emulator does not know";
     }
 }
 

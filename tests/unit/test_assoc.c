@@ -143,6 +143,9 @@ static void test_remote_moves(void **state)
     fake_announce(PEER + 2, BOOT_ID + 1, 2);
     assert_int_equal(fake.link.peer, PEER + 1);
     assert_non_null(strstr(host_log_last(), "second remote"));
+    unsigned lines = host_log_count();
+    fake_announce(PEER + 2, BOOT_ID + 1, 2); // said once
+    assert_int_equal(host_log_count(), lines);
     fake_down("gone");
     fake_announce(PEER + 2, BOOT_ID + 1, 2);
     assert_int_equal(fake.link.peer, PEER + 2);
@@ -191,6 +194,15 @@ static void test_comes_back_as_another_device(void **state)
     assert_int_equal(fn_of(0)->state, ASSOC_REFUSED);
     assert_int_equal(fn_of(1)->state, ASSOC_ATTACHED);
     assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+    unsigned lines = host_log_count();
+    fake_announce(PEER, BOOT_ID, 2); // tried again, said once
+    fake_settle();
+    assert_int_equal(fake.fns[0].attaches, 3);
+    assert_int_equal(host_log_count(), lines);
+    fake.fns[0].info.bars[0].size = 4096;
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
 }
 
 static void test_gone_and_announced_again(void **state)
