@@ -39,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size && (data[0] & 1) && size > 1 + 256) {
         memcpy(device.config + 0x34, data + 1, 0x100 - 0x34);
         memcpy(device.config + 0x100, data + 1, 256);
+        device.other_layout = true;
         f->info.flags = 0;
         function_prepare(f);
     }
