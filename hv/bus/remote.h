@@ -63,6 +63,7 @@ struct remote_fn {
     bool placed;
     bool bus_master_told;
     char refused_by[WIRE_NAME_MAX]; // node that has it, or empty: the remote does not lend it
+    const char *told;               // reason of the last refusal that was logged: said once
     uint64_t attach_since;          // ns
     struct wire_function info;
     struct config_view view;
