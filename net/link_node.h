@@ -69,6 +69,8 @@ struct link {
     uint32_t backoff;
     uint64_t srtt, rttvar, rto;
     uint64_t rto_due, rack_due; // ~0: none
+    uint32_t rack_sequence;     // of the frame that rack_sent is about: frames of one flush leave in the same
+                                // nanosecond
     uint64_t rack_sent;         // newest sent_ns that is known to have arrived
     uint64_t last_sent;
 

@@ -122,32 +122,25 @@ void link_deliver_waiting(struct link *l, uint64_t now)
 void link_data_input(struct link *l, const struct wire_frame *frame, uint64_t now)
 {
     uint32_t ahead = frame->sequence - l->rcv_nxt;
-    if (ahead >= WIRE_WINDOW || (l->rcv_have >> ahead & 1) != 0) {
-        if ((int32_t)ahead >= (int32_t)WIRE_WINDOW) {
-            l->stats.out_of_order++; // beyond any window: not from a peer that keeps the rules
-            return;
-        }
+    if ((int32_t)ahead >= (int32_t)WIRE_WINDOW) {
+        l->stats.out_of_order++; // beyond any window: not from a peer that keeps the rules
+    } else if ((int32_t)ahead < 0 || (l->rcv_have >> ahead & 1) != 0) {
         l->stats.duplicates++;
         link_answer_duplicate(l, now);
-        link_deliver_waiting(l, now);
-        return;
-    }
-    if (ahead == 0 && room_for_answers(l)) {
-        bool filled = l->rcv_have != 0;
+    } else if (ahead == 0 && room_for_answers(l)) {
+        if (l->rcv_have != 0)
+            l->ack_now = true; // RFC 5681, 4.2: what fills a gap is acknowledged at once
         if (!deliver(l, frame, frame->length, now))
             return;
-        if (filled) {
-            l->ack_now = true; // RFC 5681, 4.2: what fills a gap is acknowledged at once
-            link_deliver_waiting(l, now);
+    } else {
+        if (ahead != 0) {
+            l->stats.out_of_order++;
+            l->ack_now = true;
         }
-        return;
+        uint32_t i = frame->sequence % WIRE_WINDOW;
+        memcpy(l->rx_frame[i], frame, frame->length);
+        l->rx_size[i] = frame->length;
+        l->rcv_have |= 1u << ahead;
     }
-    if (ahead != 0) {
-        l->stats.out_of_order++;
-        l->ack_now = true;
-    }
-    uint32_t i = frame->sequence % WIRE_WINDOW;
-    memcpy(l->rx_frame[i], frame, frame->length);
-    l->rx_size[i] = frame->length;
-    l->rcv_have |= 1u << ahead;
+    link_deliver_waiting(l, now);
 }

@@ -27,6 +27,7 @@ void link_reset(struct link *l, uint32_t epoch, uint64_t now)
     l->rto = LINK_RTO_FIRST_MS * MS;
     l->rto_due = l->rack_due = l->ack_due = NEVER;
     l->rack_sent = 0;
+    l->rack_sequence = 0;
     l->last_sent = l->last_heard = l->outstanding_since = now;
     l->rcv_nxt = 1;
     l->rcv_have = 0;
@@ -147,9 +148,17 @@ void link_measure(struct link *l, uint64_t rtt)
                                           : rto;
 }
 
-/// The peer has this frame: it leaves whatever state it was in.
-static void arrived(struct link *l, struct tx_slot *slot, uint64_t *sample)
+/// Did this frame leave before the newest one that is known to have arrived? (RFC 8985, 5.2: RACK_sent_after)
+static bool sent_before(const struct tx_slot *slot, uint32_t sequence, const struct link *l)
 {
+    return slot->sent_ns < l->rack_sent ||
+           (slot->sent_ns == l->rack_sent && (int32_t)(sequence - l->rack_sequence) < 0);
+}
+
+/// The peer has this frame: it leaves whatever state it was in.
+static void arrived(struct link *l, uint32_t sequence, uint64_t *sample)
+{
+    struct tx_slot *slot = link_slot(l, sequence);
     if (slot->state == TX_IN_FLIGHT)
         l->in_flight--;
     else if (slot->state == TX_LOST)
@@ -157,8 +166,10 @@ static void arrived(struct link *l, struct tx_slot *slot, uint64_t *sample)
     else
         return; // sacked before
     slot->state = TX_SACKED;
-    if (slot->sent_ns > l->rack_sent)
+    if (!sent_before(slot, sequence, l)) {
         l->rack_sent = slot->sent_ns;
+        l->rack_sequence = sequence;
+    }
     if (slot->tries == 1)
         *sample = slot->sent_ns;
     if (l->cwnd < l->ssthresh) {
@@ -196,7 +207,7 @@ static void detect_loss(struct link *l, uint64_t now)
     l->rack_due = NEVER;
     for (uint32_t s = l->una; s != l->nxt; s++) {
         struct tx_slot *slot = link_slot(l, s);
-        if (slot->state != TX_IN_FLIGHT || slot->sent_ns >= l->rack_sent)
+        if (slot->state != TX_IN_FLIGHT || !sent_before(slot, s, l))
             continue;
         if (now >= slot->sent_ns + patience) {
             mark_lost(l, slot);
@@ -216,7 +227,7 @@ void link_acknowledged(struct link *l, const struct wire_frame *frame, uint64_t 
     uint64_t sample = NEVER;
     uint32_t una = l->una;
     while (l->una != frame->ack + 1) {
-        arrived(l, link_slot(l, l->una), &sample);
+        arrived(l, l->una, &sample);
         l->una++;
     }
     uint32_t sack = frame->sack;
@@ -225,7 +236,7 @@ void link_acknowledged(struct link *l, const struct wire_frame *frame, uint64_t 
         uint32_t s = frame->ack + 2 + (uint32_t)__builtin_ctz(sack);
         sack &= sack - 1;
         news |= link_slot(l, s)->state != TX_SACKED;
-        arrived(l, link_slot(l, s), &sample);
+        arrived(l, s, &sample);
     }
     if (!news)
         return;

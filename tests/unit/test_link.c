@@ -59,6 +59,24 @@ static void remote_record(void *ctx, struct link *l, const struct wire_record *r
     assert_int_equal(link_send(l, &cpl, data, a->size, NULL, 0), OK);
 }
 
+/// Both ends of test_flood_of_reads.
+static void flood_record(void *ctx, struct link *l, const struct wire_record *rec, const void *body,
+                         size_t size)
+{
+    (void)ctx;
+    (void)body;
+    if (rec->type == REC_CPLD) {
+        assert_int_equal(rec->tag, (uint16_t)t.answered);
+        assert_int_equal(size, 256);
+        t.answered++;
+        return;
+    }
+    static const uint8_t data[256];
+    struct wire_record cpl = {.type = REC_CPLD, .function = 1, .tag = rec->tag};
+    assert_int_equal(link_send(l, &cpl, data, sizeof data, NULL, 0), OK);
+    t.executed++;
+}
+
 static void host_record(void *ctx, struct link *l, const struct wire_record *rec, const void *body,
                         size_t size)
 {
@@ -311,6 +329,61 @@ static void test_completion_comes_from_the_cache(void **state)
     assert_int_equal(t.answered, 2);
     assert_int_equal(t.executed, 2);
     assert_true(link_stats(t.remote).retransmitted >= 1);
+    sim_stop();
+}
+
+/// Frames of one flush leave in the same instant; one that is lost is missed without waiting for a time-out.
+static void test_loss_within_one_flush(void **state)
+{
+    (void)state;
+    begin(22);
+    sim_run(10 * MS, MS, NULL);
+    for (unsigned lost = 0; lost < 3; lost++) {
+        unsigned first = t.writes_sent;
+        sim_on(HOST);
+        while (t.writes_sent < first + 4) {
+            uint8_t data[256] = {0};
+            memcpy(data, &t.writes_sent, 4);
+            struct wire_access a = {.size = (uint16_t)payload_size(t.writes_sent)};
+            struct wire_record r = {.type = REC_MWR, .function = 1};
+            assert_int_equal(link_send(t.host, &r, &a, sizeof a, data, a.size), OK);
+            t.writes_sent++;
+            link_close_frame(t.host);
+        }
+        sim_drop = lost + 1; // of the 4 frames that leave now, this one
+        link_flush(t.host);
+        sim_run(8 * MS, MS, NULL);
+        assert_int_equal(t.writes_seen, t.writes_sent);
+        assert_int_equal(link_stats(t.host).retransmitted, lost + 1);
+    }
+    sim_stop();
+}
+
+/// Frames full of requests whose answers are many times larger: the remote takes them as it has room, nobody
+/// stands still.
+static void test_flood_of_reads(void **state)
+{
+    (void)state;
+    begin(23);
+    sim_run(10 * MS, MS, NULL);
+    t.host->events = &(struct link_events){host_up, flood_record, on_frozen, on_resumed, host_down};
+    t.remote->events = &(struct link_events){remote_up, flood_record, on_frozen, on_resumed, remote_down};
+    unsigned asked = 0;
+    enum status s;
+    do {
+        struct wire_access a = {.size = 256};
+        struct wire_record r = {.type = REC_MRD, .function = 1, .tag = (uint16_t)asked};
+        sim_on(HOST);
+        s = link_send(t.host, &r, &a, sizeof a, NULL, 0);
+        asked += s == OK;
+        if (s == ERR_BUSY)
+            sim_run(MS, MS, NULL);
+    } while (asked < 10000);
+    link_flush(t.host);
+    sim_run(200 * MS, MS, NULL);
+    assert_int_equal(t.executed, asked);
+    assert_int_equal(t.answered, asked);
+    assert_int_equal(t.frozen, 0);
     sim_stop();
 }
 
@@ -686,6 +759,8 @@ int main(void)
         cmocka_unit_test(test_posted_write_is_not_delayed),
         cmocka_unit_test(test_bad_networks),
         cmocka_unit_test(test_completion_comes_from_the_cache),
+        cmocka_unit_test(test_loss_within_one_flush),
+        cmocka_unit_test(test_flood_of_reads),
         cmocka_unit_test(test_both_start_orders),
         cmocka_unit_test(test_hello_is_repeated),
         cmocka_unit_test(test_remote_restarts),

@@ -21,6 +21,7 @@ struct packet {
 struct sim_node sim_nodes[SIM_NODES];
 struct sim_faults sim_faults;
 uint64_t sim_delay_ns = 200000;
+unsigned sim_drop;
 static struct packet packets[PACKETS];
 static uint64_t state;
 
@@ -72,6 +73,8 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
     if (!n->cable)
         return ERR_LINK_DOWN;
     // A damaged frame fails the carrier's checksum: it is one more kind of loss.
+    if (sim_drop != 0 && --sim_drop == 0)
+        return OK;
     if (happens(sim_faults.loss) || happens(sim_faults.damage))
         return OK;
     put(n->address, path->peer, frame, size);
@@ -90,6 +93,7 @@ void sim_start(uint64_t seed)
     state = seed * 0x9e3779b97f4a7c15u | 1;
     sim_faults = (struct sim_faults){0};
     sim_delay_ns = 200000;
+    sim_drop = 0;
     for (unsigned i = 0; i < 16; i++)
         (void)sim_random();
     host_time_set_ns(1000000000);

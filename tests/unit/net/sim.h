@@ -22,6 +22,7 @@ struct sim_node {
 extern struct sim_node sim_nodes[SIM_NODES];
 extern struct sim_faults sim_faults;
 extern uint64_t sim_delay_ns;
+extern unsigned sim_drop; // the how-many-th frame sent from now on is lost, once; 0: none
 
 void sim_start(uint64_t seed);
 void sim_stop(void);
