@@ -67,12 +67,12 @@ def remote_up(lab):
 
 
 def ask(machine, command, end):
-    """Types a command; returns what it prints, up to a match of `end`."""
+    """Types a command; returns what it prints, up to the end of a line with `end`."""
     console = machine.console
     console.mark()
     start = len(console.text)
     console.send(command + "\r")
-    console.expect(end, 60)
+    console.expect(end + r"[^\n]*\n", 60)
     return console.text[start:]
 
 
@@ -82,19 +82,19 @@ def numbers(text):
 
 
 def host_counters(lab):
-    text = ask(lab["host1"], "counters", r"announcements: received \d+ malformed \d+")
+    text = ask(lab["host1"], "counters", r"announcements: received")
     result = numbers(text)
     received, malformed = map(int, re.search(r"announcements: received (\d+) malformed (\d+)", text).groups())
     return dict(result, **{"announcements": received, "malformed announcements": malformed})
 
 
 def remote_counters(lab):
-    return numbers(ask(lab["remote1"], "counters", r"NIC: frames sent .*"))
+    return numbers(ask(lab["remote1"], "counters", r"NIC: frames sent"))
 
 
 def links(machine):
     """What the first link's two lines say."""
-    text = ask(machine, "links", r"RTO \d+ us.*")
+    text = ask(machine, "links", r"RTO \d+ us")
     return {name.strip(): int(n) for name, n in re.findall(r"(retransmitted|duplicates|out of order|malformed|stale|acks|stalls|RTT|RTO) (\d+)", text)}
 
 
