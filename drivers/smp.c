@@ -32,6 +32,8 @@ struct __attribute__((packed)) trampoline {
 extern const uint8_t smp_trampoline_start[], smp_trampoline_fields[], smp_trampoline_end[];
 
 static uint8_t wake_vector;
+static uint64_t tsc_adjust; // the boot CPU's: firmware may have left the others with another one
+static bool has_tsc_adjust;
 
 static void woken(void *ctx, uint8_t vector)
 {
@@ -47,6 +49,8 @@ static void wake(const struct cpu *cpu)
 /// First C code of a started CPU.
 static _Noreturn void arrive(struct cpu *cpu)
 {
+    if (has_tsc_adjust && rdmsr(IA32_TSC_ADJUST) != tsc_adjust)
+        wrmsr(IA32_TSC_ADJUST, tsc_adjust);
     apic_start_cpu();
     cpu_arrive(cpu);
 }
@@ -113,6 +117,8 @@ void smp_start(const struct acpi_info *acpi, uint64_t trampoline)
         return;
     }
     ASSERT(pagetable_audit(root).both == 0);
+    has_tsc_adjust =
+        cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & 1u << 1) && rdmsr_safe(IA32_TSC_ADJUST, &tsc_adjust);
     struct trampoline *t = fill_page(trampoline, root);
     for (uint32_t i = 0; i < acpi->cpu_count; i++) {
         struct cpu *cpu;

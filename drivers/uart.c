@@ -27,6 +27,7 @@
 #define IER_ERBFI 0x01u // received data available
 #define IER_ETBEI 0x02u // transmitter holding register empty
 #define IIR_NONE  0x01u
+#define IIR_FIFO  0xc0u
 #define FCR_ON    0x07u // enable, clear both FIFOs, receive trigger at 1 byte
 #define LCR_8N1   0x03u
 #define LCR_DLAB  0x80u
@@ -44,7 +45,9 @@
 static uint8_t tx[TX_BYTES], rx[RX_BYTES];
 static uint32_t tx_head, tx_tail, rx_head, rx_tail; // free-running; head: next to write
 static struct spinlock lock;
-static bool present, stuck;
+static unsigned fifo = 1; // bytes an empty transmitter takes
+static bool present;
+static bool stuck; // the line took nothing for a second; until it does, what does not fit the queue is lost
 static char last_written;
 
 static bool enter(void)
@@ -66,32 +69,32 @@ static bool push_fifo(void)
 {
     if (tx_head == tx_tail || !(in8(LSR) & LSR_THRE))
         return false;
-    for (unsigned i = 0; i < FIFO && tx_tail != tx_head; i++)
+    for (unsigned i = 0; i < fifo && tx_tail != tx_head; i++)
         out8(THR, tx[tx_tail++ % TX_BYTES]);
+    stuck = false;
     return true;
 }
 
-/// Waits until at most `left` bytes are queued. A line that takes nothing for a second is given up.
+/// Waits until at most `left` bytes are queued, or the line is stuck.
 static void wait_queue(uint32_t left)
 {
     uint64_t since = time_ns();
-    while (tx_head - tx_tail > left && !stuck) {
+    while (tx_head - tx_tail > left) {
         if (push_fifo())
             since = time_ns();
-        else if (time_ns() - since > STUCK_NS)
-            stuck = true;
+        else if (stuck)
+            return;
         else
-            cpu_pause();
+            stuck = time_ns() - since > STUCK_NS;
     }
-    if (stuck)
-        tx_tail = tx_head;
 }
 
 static void put(char c)
 {
     if (tx_head - tx_tail == TX_BYTES)
         wait_queue(TX_BYTES - FIFO);
-    tx[tx_head++ % TX_BYTES] = (uint8_t)c;
+    if (tx_head - tx_tail < TX_BYTES)
+        tx[tx_head++ % TX_BYTES] = (uint8_t)c;
 }
 
 static void take_received(void)
@@ -192,6 +195,8 @@ bool uart_start(void)
     out8(DLM, 0);
     out8(LCR, LCR_8N1);
     out8(FCR, FCR_ON);
+    if ((in8(IIR) & IIR_FIFO) == IIR_FIFO)
+        fifo = FIFO;
     out8(MCR, MCR_ON);
     present = true;
     console_add_sink(&sink);

@@ -262,7 +262,7 @@ void paging_trampoline_free(phys_t top)
 
 bool paging_readable(uint64_t addr, size_t size)
 {
-    if (root == FRAME_NONE || addr + size < addr || (addr < DIRECT_BASE && addr + size > 1ull << 47))
+    if (addr + size < addr || (addr < DIRECT_BASE && addr + size > 1ull << 47))
         return false;
     for (uint64_t p = addr & ~(FRAME_SIZE - 1); p < addr + size; p += FRAME_SIZE)
         if (pagetable_lookup(read_cr3() & PTE_ADDR, p) == 0)

@@ -22,7 +22,7 @@ MUST_CHECK enum status paging_trampoline_make(phys_t page, phys_t *root);
 void paging_trampoline_free(phys_t root);
 /// Grows the heap (one range, its start in *start at the first call) by `size` bytes, a multiple of 4096.
 MUST_CHECK enum status paging_heap_grow(size_t size, uint8_t **start);
-/// True when reading [addr, addr + size) does not fault.
+/// True when reading [addr, addr + size) does not fault. From the first instruction on.
 bool paging_readable(uint64_t addr, size_t size);
 /// True for an address in the stack area that no stack has.
 bool paging_is_stack_guard(uint64_t addr);

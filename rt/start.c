@@ -77,6 +77,9 @@ _Noreturn void rt_start(const struct boot_info *from_loader)
 
     cpu_set_features();
     s = paging_init(&boot);
+    if (s == ERR_UNSUPPORTED)
+        panic("the firmware runs with 5-level paging, which Farbus does not: switch it off in the firmware "
+              "setup");
     if (s != OK)
         panic("cannot build page tables: %s", status_name(s));
     s = cpu_boot_stacks();
