@@ -26,7 +26,7 @@ die() {
 # The file apt could not fetch, or its last word: one sentence out of a log.
 apt_reason() {
     local file
-    file=$(sed -n 's/^E: Failed to fetch [^ ]*\/\([^ /]*\)  *\(.*\)$/\1 cannot be downloaded (\2)/p' "$1" | sed 's/ *\[IP[^]]*\]//' | head -1)
+    file=$(sed -n 's/^[EW]: Failed to fetch [^ ]*\/\([^ /]*\)  *\(.*\)$/\1 cannot be downloaded (\2)/p' "$1" | sed 's/ *\[IP[^]]*\]//' | head -1)
     [ -n "$file" ] || file=$(grep -E '^(E|W): ' "$1" | tail -1 | sed 's/^[EW]: //')
     echo "${file:-see $1}"
 }
@@ -93,7 +93,7 @@ Acquire::Languages "none";
 Acquire::Retries "2";
 EOF
     say "reading the indexes of Debian's archive (kept in build/deps/apt)"
-    APT_CONFIG=$p/apt.conf apt-get update -qq >"$deps/log/apt-private.log" 2>&1 ||
+    APT_CONFIG=$p/apt.conf apt-get update -qq -o APT::Update::Error-Mode=any >"$deps/log/apt-private.log" 2>&1 ||
         die "the indexes of Debian's archive cannot be read: $(apt_reason "$deps/log/apt-private.log")"
     private_ready=yes
 }
@@ -123,6 +123,7 @@ fetch_source() {
             fi
         done
     fi
+    [ -s "$log" ] || [ -n "$got" ] || echo "E: the archive's index has no version of it" >"$log"
     [ -n "$got" ] || die "the source package $package cannot be had in any version: $(apt_reason "$log")"
     rm -rf "$deps/src/$folder"
     dpkg-source --no-copy "${options[@]}" -x "$got" "$deps/src/$folder" >>"$log" 2>&1 || die "$(basename "$got") does not unpack, see $log"

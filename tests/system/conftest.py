@@ -57,6 +57,8 @@ def lab(request, work_dir):
             for machine in one.machines.values():
                 print(f"--- {machine.name}: {machine.console.log} (last lines)")
                 print(machine.console.tail(40))
+                if machine.exit_code():
+                    print(f"--- {machine.name} ended with code {machine.exit_code()}: {machine.last_words()}")
                 for line in machine.complaints():
                     print(f"--- {machine.name} [emulator] {line}")
         one.close()

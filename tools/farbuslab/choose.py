@@ -32,7 +32,7 @@ def choose(wanted="auto"):
     """(machine, why) for 'auto', 'kvm', 'bochs' or 'qemu'."""
     if wanted not in KINDS:
         raise ValueError(f"MACHINE is one of {', '.join(KINDS)}, not '{wanted}'")
+    reason = kvm_reason() if wanted in ("auto", "kvm") else None
     if wanted != "auto":
-        return wanted, "asked for"
-    reason = kvm_reason()
+        return wanted, "asked for" + (f", but {reason}" if reason else "")
     return ("kvm", "nested VMX is there") if reason is None else ("bochs", reason)

@@ -118,6 +118,15 @@ class Machine:
     def resume(self):
         self.child.signal(signal.SIGCONT)
 
+    def last_words(self):
+        """The last line the emulator itself printed, without its command line; empty if it said nothing."""
+        try:
+            with open(self.emulator_log, encoding="utf-8", errors="replace") as f:
+                lines = [line.strip() for line in f if line.strip(" =\n") and not line.startswith("$ ")]
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
+
     def complaints(self):
         """Lines of the emulator's own log that a person should see."""
         return []
