@@ -45,6 +45,12 @@ void start_log_phases(void)
     phase_count = 0;
 }
 
+/// Function names for backtraces; again when the file is at another address.
+static enum status find_symbols(void)
+{
+    return boot.elf_size != 0 ? symbols_init(phys_to_virt(boot.elf_base), boot.elf_size) : ERR_NOTFOUND;
+}
+
 static void role_on_own_stack(void *info)
 {
     role_main(info);
@@ -59,11 +65,12 @@ _Noreturn void rt_start(const struct boot_info *from_loader)
     trap_load();
     if (from_loader->magic != BOOT_INFO_MAGIC || from_loader->version != BOOT_INFO_VERSION ||
         from_loader->size != sizeof boot)
-        panic("the loader's boot information is version %u of %u bytes, this ELF wants version %u of %zu "
+        panic("boot information of version %u, %u bytes, from the loader; this ELF wants version %u, %zu "
               "bytes: "
               "install BOOTX64.EFI and the ELF from the same build",
               from_loader->version, from_loader->size, BOOT_INFO_VERSION, sizeof boot);
     memcpy(&boot, from_loader, sizeof boot);
+    (void)find_symbols(); // in case of an early panic
     if (boot.node.verbose)
         log_set_level(LOG_DEBUG);
     start_phase("descriptor tables and boot information");
@@ -87,11 +94,9 @@ _Noreturn void rt_start(const struct boot_info *from_loader)
         panic("no memory for stacks: %s", status_name(s));
     start_phase("page tables and stacks");
 
-    if (boot.elf_size != 0) {
-        s = symbols_init(phys_to_virt(boot.elf_base), boot.elf_size);
-        if (s != OK)
-            log_warn("start", "no function names in backtraces: %s", status_name(s));
-    }
+    s = find_symbols();
+    if (s != OK)
+        log_warn("start", "no function names in backtraces: %s", status_name(s));
     start_phase("symbols");
     stack_switch(cpu_self()->stack_top, role_on_own_stack, &boot);
 }
