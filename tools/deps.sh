@@ -171,6 +171,24 @@ step_sources() {
     fi
 }
 
+# ---- a guest of the system tests: Debian's own kernel, and busybox for its initramfs ------------------------------------------
+step_guests() {
+    [ ! -s "$deps/linux/vmlinuz" ] || [ ! -s "$deps/linux/busybox" ] || return 0
+    local package deb
+    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
+    if [ -z "$package" ]; then
+        apt-get update -qq >"$deps/log/apt.log" 2>&1 || true
+        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
+    fi
+    [ -n "$package" ] || die "the package linux-image-cloud-amd64 is not in this machine's package lists"
+    mkdir -p "$deps/linux"
+    deb=$(fetch_binary "$package")
+    dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$deps/linux/vmlinuz" || die "$package holds no kernel"
+    deb=$(fetch_binary busybox-static)
+    dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$deps/linux/busybox" || die "busybox-static holds no /bin/busybox"
+    say "$package, busybox-static -> build/deps/linux"
+}
+
 # ---- 4. newlib --------------------------------------------------------------------------------------------------------------
 step_newlib() {
     local deb
@@ -248,6 +266,7 @@ step_check() {
 
 step_packages
 step_sources
+step_guests
 step_newlib
 step_bochs
 step_ovmf
