@@ -16,7 +16,7 @@
 #include <stddef.h>
 
 #define BACKTRACE_MAX 32
-#define TRACE_LINES   16
+#define TRACE_LINES   8         // of each CPU
 #define PF_FETCH      (1u << 4) // page-fault error code: instruction fetch (SDM vol. 3, figure 4-12)
 
 static _Atomic uint32_t owner; // index of the panicking CPU + 1; 0: none
@@ -96,14 +96,15 @@ static void print_control_registers(void)
              (unsigned long long)read_cr2(), (unsigned long long)read_cr3(), (unsigned long long)read_cr4());
 }
 
-/// What this CPU did last, newest first.
+/// What each CPU did last, newest first.
 static void print_trace(void)
 {
     struct trace_record r;
     uint64_t now = rdtsc();
-    for (uint32_t back = 0; back < TRACE_LINES && trace_get(cpu_self()->index, back, &r); back++)
-        log_info("panic", "trace: %s %u, %llu ticks ago", trace_name(r.event), r.arg,
-                 (unsigned long long)(now - r.tsc));
+    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++)
+        for (uint32_t back = 0; back < TRACE_LINES && trace_get(cpu, back, &r); back++)
+            log_info("panic", "trace: CPU %u: %s %u, %llu ticks ago", cpu, trace_name(r.event), r.arg,
+                     (unsigned long long)(now - r.tsc));
 }
 
 _Noreturn void panic(const char *fmt, ...)

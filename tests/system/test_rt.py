@@ -72,7 +72,7 @@ def test_panic(lab, command, line, function):
     else:
         machine.console.expect(r" stack_switch\+0x[0-9a-f]+$", 60)
     if function == "run_panic":
-        machine.console.expect(r"trace: guest-stop 7, \d+ ticks ago$", 60)
+        machine.console.expect(r"trace: CPU 0: guest-stop 7, \d+ ticks ago$", 60)
 
 
 def test_panic_in_panic(lab):
