@@ -254,11 +254,11 @@ unit: $(unit_bin) ## unit tests on this machine, with sanitizers (TEST=name: one
 fuzz: $(fuzz_bin) ## each fuzzer for a bounded number of runs with a fixed seed (TEST=name: one)
 	$(Q)$(PYTHON) tools/run-tests.py fuzz
 
-qemu-test: all ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
+qemu-test: all usb ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py system
 
 test: deps ## deps, unit, fuzz and system tests; ends with `N passed, N failed`
-	$(Q)+$(MAKE) --no-print-directory all unit-binaries fuzz-binaries
+	$(Q)+$(MAKE) --no-print-directory all usb unit-binaries fuzz-binaries
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py unit fuzz system
 
 .PHONY: unit-binaries fuzz-binaries

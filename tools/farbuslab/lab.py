@@ -16,7 +16,7 @@ from .lan import FAULTS, Lan
 from .machine import ROOT
 from .qemu import QemuMachine
 
-_COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator"}
+_COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator", "image"}
 _TOP = {"lab", "lan", "host", "remote"}
 _LAB = {"title", "timeout", "until", "fail", "report", "linger"}
 _LAN = {"faults", "wire", "pcap"}
@@ -88,6 +88,8 @@ class Lab:
                     raise LabError(f"[{kind}.{name}] is on lan '{spec['lan']}', but there is no [lan.{spec['lan']}]")
                 if spec.get("side", "a") not in ("a", "b"):
                     raise LabError(f"[{kind}.{name}] side is 'a' or 'b'")
+                if "image" in spec and {"ini", "ini_file", "files", "elf", "loader"} & set(spec):
+                    raise LabError(f"[{kind}.{name}] image is a whole disk: ini, files, elf and loader are in it already")
                 for part in ("memory", "cpus"):
                     if not isinstance(spec.get(part, 1), int) or spec.get(part, 1) < 1:
                         raise LabError(f"[{kind}.{name}] {part} is a number{' of MiB' if part == 'memory' else ''}, not {spec[part]!r}")

@@ -38,6 +38,9 @@ class Machine:
         """Writes the folder and the disk image the firmware boots; returns the image's path."""
         folder = self.lab.path(f"{self.name}.esp")
         image = self.lab.path(f"{self.name}.img")
+        if "image" in self.spec:
+            self._put(self.spec["image"], image)
+            return image
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(os.path.join(folder, "EFI", "BOOT"))
         elf = "hv.elf" if self.role == "host" else "remote-fw.elf"

@@ -24,7 +24,7 @@ def _size(text):
 
 
 class QemuMachine(Machine):
-    keys = {"cpu", "devices", "drives", "iommu", "args", "pcap", "chipset"}
+    keys = {"cpu", "devices", "drives", "iommu", "args", "pcap", "chipset", "boot"}
 
     def __init__(self, lab, name, spec, number):
         super().__init__(lab, name, spec, number)
@@ -65,7 +65,12 @@ class QemuMachine(Machine):
             argv += ["-device", "intel-iommu,intremap=off,caching-mode=off"]
         argv += ["-chardev", f"socket,id=console,host=127.0.0.1,port={self.console.port},server=off", "-serial", "chardev:console",
                  "-qmp", f"unix:{self.name}.qmp,server=on,wait=off", "-device", "VGA,addr=0x1",
-                 "-drive", f"if=none,id=esp,file={image},format=raw,cache=unsafe", "-device", "ide-hd,drive=esp,bus=ide.0,bootindex=0"]
+                 "-drive", f"if=none,id=esp,file={image},format=raw,cache=unsafe"]
+        boot = spec.get("boot", "disk")
+        if boot not in ("disk", "usb"):
+            raise LabError(f"{self.name}: boot is 'disk' or 'usb', not '{boot}'")
+        argv += ["-device", "ide-hd,drive=esp,bus=ide.0,bootindex=0"] if boot == "disk" else \
+            ["-device", "qemu-xhci,id=stick,addr=0x1e", "-device", "usb-storage,bus=stick.0,drive=esp,bootindex=0"]
         nic = spec.get("nic", "e1000e" if "lan" in spec else "none")
         if nic != "none":
             if "lan" not in spec:
