@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`make demo` does what it says: both machines start, the guest finds every remote function, and the run ends by itself with a summary."""
+"""`make demo` does what it says: both machines start, the guest finds every remote function, and the run ends by itself with a summary.
+Wireshark's dissector understands every frame of it."""
 import os
 import re
 import subprocess
 import sys
+
+from test_dissector import rows
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -17,3 +20,8 @@ def test_demo(work_dir):
     assert re.search(r"host1: .*probe: pci \S+ = 1b36:0010 class 010802", summary)
     assert re.search(r"host1: .*probe: \d+ findings, 0 failed", summary)
     assert re.search(r"lan: \d+ frames, \d+ bytes", summary)
+
+    capture = os.path.join(work_dir, "remote1.pcap")
+    assert rows(capture, "frame.number", only="farbus.malformed || farbus.unmatched") == []
+    types = {t for [ts] in rows(capture, "farbus.record.type", only="farbus.record.type") for t in ts}
+    assert types >= {"0x05", "0x06", "0x11", "0x20"}  # MRd, MWr, CplD, ATTACH
