@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // remote-fw.elf: the remote firmware. Brings the machine up, decides what is lent, and serves it until it is
 // switched off. Only this file joins drivers, network and lending.
+#include "drivers/apic.h"
 #include "drivers/machine.h"
 #include "drivers/nics.h"
 #include "net/stack.h"
@@ -8,9 +9,11 @@
 #include "remote-fw/device.h"
 #include "remote-fw/lending.h"
 #include "remote-fw/server.h"
+#include "rt/irq.h"
 #include "rt/log.h"
 #include "rt/role.h"
 #include "rt/shell.h"
+#include "rt/time.h"
 #include "rt/x86.h"
 #include <string.h>
 
@@ -89,6 +92,52 @@ static void choose_functions(const struct boot_info *info, const struct pci_devi
         log_warn("remote", "nothing in this machine can be lent");
 }
 
+// A completion takes a round trip away from a guest, so the CPU polls. When nothing came for IDLE_AFTER_NS it
+// halts until the NIC, the UART or the timer interrupts; IDLE_MOST_NS bounds what a lost interrupt could
+// cost.
+#define IDLE_AFTER_NS 5000000ull
+#define IDLE_MOST_NS  10000000ull
+
+static void wake(void *ctx, uint8_t vector)
+{
+    (void)ctx;
+    (void)vector;
+}
+
+/// Halts once, unless there is something to do. Interrupts are off outside wait_interrupt, and frames are
+/// looked for again after the NIC's is on: none is slept over. Net lock held.
+static void sleep(struct nic *nic, uint8_t timer)
+{
+    nic->ops->irq_enable(nic, true);
+    uint64_t next = net_poll() ? 0 : net_next_ns();
+    if (next) {
+        apic_timer(timer, next < IDLE_MOST_NS ? next : IDLE_MOST_NS);
+        wait_interrupt();
+        apic_timer(timer, 0);
+    }
+    nic->ops->irq_enable(nic, false);
+}
+
+/// One CPU does everything, the others stay in the runtime's idle loop; so the lock is never given away.
+static _Noreturn void serve(struct nic *nic)
+{
+    uint8_t timer = 0;
+    if (nic->irq_vector == 0 || irq_alloc(wake, NULL, &timer) != OK)
+        log_info("remote", "no interrupt to wake up by: polling always");
+    net_lock();
+    for (uint64_t last = time_ns();;) {
+        unsigned frames = net_poll();
+        bool busy = server_poll(), typed = shell_poll();
+        uint64_t now = time_ns();
+        if (frames || busy || typed)
+            last = now;
+        else if (timer && now - last >= IDLE_AFTER_NS)
+            sleep(nic, timer);
+        else
+            cpu_pause();
+    }
+}
+
 _Noreturn void role_main(const struct boot_info *info)
 {
     if (machine_start(info, "remote") != OK)
@@ -107,14 +156,5 @@ _Noreturn void role_main(const struct boot_info *info)
              functions.count == 1 ? "" : "s");
     console_start(nic, info->node.name);
 
-    // One CPU serves: a completion takes a round trip away from a guest, so it polls and does not sleep.
-    for (;;) {
-        net_lock();
-        unsigned frames = net_poll();
-        bool busy = server_poll();
-        shell_poll();
-        net_unlock();
-        if (!frames && !busy)
-            cpu_pause();
-    }
+    serve(nic);
 }
