@@ -38,7 +38,7 @@ def free_udp_ports(count):
 class Remote:
     """The remote, its cable, and what QEMU knows of its devices."""
 
-    def __init__(self, work, ini=INI):
+    def __init__(self, work, ini=INI, args=()):
         ours, theirs = free_udp_ports(2)
         self.lab = Lab({"remote": {NODE: {
             "ini": ini, "memory": 256, "cpus": 2, "nic": "none",
@@ -48,7 +48,8 @@ class Remote:
                      "-device", "e1000e,netdev=n0,mac=52:54:00:fb:00:02,addr=2,romfile=",
                      "-chardev", "file,id=card,path=@WORK@/card.out", "-device", "pci-serial,chardev=card,addr=7",
                      "-device", "e1000e,addr=8,romfile=",
-                     "-device", "pcie-root-port,id=rp,chassis=1,addr=9", "-device", "virtio-rng-pci,bus=rp,disable-legacy=on"]}}}, work)
+                     "-device", "pcie-root-port,id=rp,chassis=1,addr=9", "-device", "virtio-rng-pci,bus=rp,disable-legacy=on",
+                     *args]}}}, work)
         self.machine = self.lab[NODE]
         self.console = self.machine.console
         self.lan = fb.Lan(ours, theirs)
@@ -538,6 +539,37 @@ def test_console_commands(remote, link):
     remote.type("log info")
     remote.type("nonsense")
     remote.see(r"no command 'nonsense'")
+
+
+# --- other machines ---
+
+def test_large_bar_is_reached_through_windows(work_dir):
+    """64 MiB of ivshmem memory, which is a file here: far parts, both sides of a 2 MiB window's edge, and the last byte."""
+    shared = "0000:00:0a.0"
+    r = Remote(work_dir, INI + f"lend = {shared}\n", ["-object", "memory-backend-file,id=m,size=64M,mem-path=@WORK@/shared.mem,share=on",
+                                                      "-device", "ivshmem-plain,memdev=m,addr=0xa"])
+    try:
+        r.see(r"lend: lent 0000:00:0a\.0 \[0500\]: 1af4:1110 .*, BAR2 64 MiB mem64 prefetchable")
+        r.host.wait_announcement(NODE)
+        link = r.link("alpha")
+        f = link.attach(shared)
+        with open(r.lab.path("shared.mem"), "r+b") as memory:
+            for n, offset in enumerate((0, (2 << 20) - 3, (17 << 20) - 128, (63 << 20) + 5, (64 << 20) - 256)):
+                data = bytes((n * 31 + i) & 0xFF for i in range(256))
+                link.send_records(fb.record(fb.MWR, f.handle, 0, fb.access(2, offset, 256, data)))
+                status, value = link.mrd(f, 2, offset, 256)
+                assert status == fb.SC and value == int.from_bytes(data, "little")
+                memory.seek(offset)
+                assert memory.read(256) == data
+            memory.seek(40 << 20)
+            memory.write(b"written by the other side")
+            memory.flush()
+            assert link.request(fb.MRD, f.handle, fb.access(2, 40 << 20, 25)).data == b"written by the other side"
+        assert link.mrd(f, 2, 64 << 20, 1) == (fb.UR, None)
+        assert link.mrd(f, 2, (64 << 20) - 1, 2) == (fb.UR, None)
+        link.close()
+    finally:
+        r.close()
 
 
 # --- the ends ---
