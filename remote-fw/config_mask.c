@@ -127,6 +127,19 @@ static const struct config_structure structures[] = {
 static const struct config_structure unknown = {.rest = READ_ONLY,
                                                 .reason = "unknown capability: seen, not set"};
 
+/// Virtio 1.2, 4.1.4.9: a vendor-specific capability that is a window into the BARs.
+static const struct config_structure virtio_window = {
+    .id = 0x09,
+    .rest = READ_ONLY,
+    .reason = "virtio configuration access: a way to the BARs past their bounds and the MSI-X table",
+};
+
+static bool is_virtio_window(uint16_t at, uint32_t (*read)(void *, uint16_t, unsigned), void *device)
+{
+    return read(device, 0x00, 2) == 0x1af4 && read(device, at, 1) == 0x09 &&
+           read(device, (uint16_t)(at + 3), 1) == 5;
+}
+
 static const struct config_structure *structure_of(uint16_t id, bool extended)
 {
     for (size_t i = 0; i < sizeof structures / sizeof structures[0]; i++)
@@ -177,7 +190,9 @@ void config_map_build(struct config_map *map, uint32_t (*read)(void *device, uin
     if (read(device, 0x06, 2) & 0x10) { // Status: Capabilities List
         uint16_t at = (uint16_t)(read(device, 0x34, 1) & 0xfc);
         while (at >= 0x40) {
-            const struct config_structure *s = structure_of((uint16_t)read(device, at, 1), false);
+            const struct config_structure *s = is_virtio_window(at, read, device)
+                                                   ? &virtio_window
+                                                   : structure_of((uint16_t)read(device, at, 1), false);
             if (!insert(map, (struct config_region){at, structure_length(s, at, read, device), s}))
                 break;
             at = (uint16_t)(read(device, (uint16_t)(at + 1), 1) & 0xfc);

@@ -381,6 +381,27 @@ static void free_bits_are_written(void **state)
     assert_int_equal(config(0xe0, 2), 0xbeef);
 }
 
+/// Virtio's configuration access capability would reach the MSI-X table, and read BARs, behind the executor's
+/// back.
+static void virtio_window_stays_shut(void **state)
+{
+    (void)state;
+    mock_put(&device, 0x00, 2, 0x1af4);
+    mock_put(&device, MOCK_VENDOR, 4, 0x05140009);
+    function_prepare(f);
+    write_to(REC_CFG_WR, 0, MOCK_VENDOR + 4, 4, 0x00000000);
+    write_to(REC_CFG_WR, 0, MOCK_VENDOR + 8, 4, MOCK_MSIX_TABLE);
+    write_to(REC_CFG_WR, 0, MOCK_VENDOR + 16, 4, 0xfee00000);
+    assert_int_equal(mock_get(&device, MOCK_VENDOR + 8, 4), 0);
+    assert_int_equal(mock_get(&device, MOCK_VENDOR + 16, 4), 0);
+    refused(REFUSED_PROTECTED, 3);
+    mock_put(&device, MOCK_VENDOR, 4,
+             0x01140009); // the other virtio capabilities only describe: their driver's, as any
+    function_prepare(f);
+    write_to(REC_CFG_WR, 0, MOCK_VENDOR + 8, 4, 0x1234);
+    assert_int_equal(config(MOCK_VENDOR + 8, 4), 0x1234);
+}
+
 /// Write-1-to-clear bits that the host did not write as 1 are written as 0.
 static void error_bits_are_cleared_only_when_asked(void **state)
 {
@@ -533,6 +554,7 @@ int main(void)
         TEST(addresses_of_this_machine_are_not_seen),
         TEST(protected_bits_stay),
         TEST(free_bits_are_written),
+        TEST(virtio_window_stays_shut),
         TEST(error_bits_are_cleared_only_when_asked),
         TEST(bus_mastering_is_refused_and_said_once),
         TEST(msix_table_is_the_remotes),
