@@ -82,7 +82,7 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
     if (size != 4 || gpa & 15)
         return;
     lapic_write(&v->lapic, (uint32_t)(gpa & PAGE_MASK), (uint32_t)value, vm_guest_tsc(v, rdtsc()));
-    atomic_fetch_or_explicit(&v->attention, ATTENTION_EVENT, memory_order_relaxed);
+    vm_lapic_written(v);
 }
 
 /// Within one page.
@@ -294,7 +294,7 @@ static bool string_element(struct access *a, uint16_t port, unsigned size, bool 
 }
 
 enum vm_result vm_port_string(struct vcpu *v, uint16_t port, unsigned size, bool in, bool rep,
-                              unsigned address_size, uint64_t segment_base)
+                              unsigned address_size, enum segment_index segment)
 {
     struct vcpu_view view;
     struct access a;
@@ -304,6 +304,8 @@ enum vm_result vm_port_string(struct vcpu *v, uint16_t port, unsigned size, bool
 
     guest_virt->view(v, &view);
     access_init(&a, v, &view);
+    bool flat = mode_of(&view) == EMULATE_64 && segment < SEG_FS; // bases of ES to DS do not count there
+    uint64_t segment_base = flat ? 0 : view.segment_base[segment];
     uint64_t step = view.rflags & RFLAGS_DF ? (uint64_t)0 - size : size;
     for (unsigned n = 0; n < STRING_IO_BATCH; n++) {
         if (rep && (v->gpr[RCX] & mask) == 0)
@@ -319,6 +321,8 @@ enum vm_result vm_port_string(struct vcpu *v, uint16_t port, unsigned size, bool
         if (!rep)
             return VM_DONE;
         set_low(&v->gpr[RCX], (v->gpr[RCX] & mask) - 1, address_size);
+        if (rdtsc() >= v->slice_end_tsc) // a port of a remote may take long
+            break;
     }
     return (v->gpr[RCX] & mask) == 0 ? VM_DONE : VM_AGAIN;
 }

@@ -3,6 +3,7 @@
 // it.
 #pragma once
 #include "hv/vm/vcpu.h"
+#include "hv/vm/virt.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,9 +25,9 @@ bool vm_xsetbv(struct vcpu *v, uint32_t index, uint64_t value, uint64_t cr4);
 /// IN/OUT without string; value in and out of RAX.
 void vm_port_in(struct vcpu *v, uint16_t port, unsigned size);
 void vm_port_out(struct vcpu *v, uint16_t port, unsigned size);
-/// INS/OUTS. segment: base of the source segment (OUTS) or ES (INS); address_size 2, 4, 8.
+/// INS/OUTS. segment: of the source (OUTS), or ES (INS); address_size 2, 4, 8.
 enum vm_result vm_port_string(struct vcpu *v, uint16_t port, unsigned size, bool in, bool rep,
-                              unsigned address_size, uint64_t segment_base);
+                              unsigned address_size, enum segment_index segment);
 
 /// A guest-physical access that nested paging did not allow. fetch: it was an instruction fetch. linear: the
 /// address that the instruction used, valid when has_linear.
@@ -39,4 +40,15 @@ enum vm_result vm_stop(struct vcpu *v, const char *fmt, ...) __attribute__((form
 static inline uint64_t vm_guest_tsc(const struct vcpu *v, uint64_t tsc)
 {
     return tsc + v->tsc_offset;
+}
+
+/// After a write to its local APIC: something may have to be injected; and when the timer is now due before
+/// the slice ends, the scheduler has to end it there.
+static inline void vm_lapic_written(struct vcpu *v)
+{
+    uint64_t deadline = v->lapic.timer_deadline_tsc;
+    uint32_t what = ATTENTION_EVENT;
+    if (__builtin_expect(deadline && deadline < vm_guest_tsc(v, v->slice_end_tsc), 0))
+        what |= ATTENTION_LEAVE;
+    atomic_fetch_or_explicit(&v->attention, what, memory_order_relaxed);
 }

@@ -69,6 +69,16 @@ static void set_window(struct vcpu *v, uint32_t bit, bool on)
     }
 }
 
+/// With TF set under an STI or MOV SS shadow, VM entry insists on a pending single step (SDM vol. 3, 27.3.1.5),
+/// which an intercepted #DB has lost. An entry that delivers an exception drops it again (27.7.3).
+static void keep_single_step(uint32_t info, uint32_t blocking)
+{
+    uint32_t type = info & INTR_INFO_TYPE;
+    if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
+        (type == INTR_TYPE_EXCEPTION || type == INTR_TYPE_PRIV_SW) && (vmread(GUEST_RFLAGS) & RFLAGS_TF))
+        vmwrite(GUEST_PENDING_DEBUG_EXCEPTIONS, vmread(GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+}
+
 void vmx_prepare_entry(struct vcpu *v)
 {
     atomic_fetch_and_explicit(&v->attention, ~ATTENTION_EVENT, memory_order_acquire);
@@ -84,6 +94,7 @@ void vmx_prepare_entry(struct vcpu *v)
         if (is_software(info))
             vmwrite(VM_ENTRY_INSTRUCTION_LENGTH, v->event.length);
         vmwrite(VM_ENTRY_INTERRUPTION_INFO, info);
+        keep_single_step(info, blocking);
         v->event.valid = false;
         injected = true;
     } else if (v->nmi_pending && !(blocking & (BLOCKING_BY_NMI | BLOCKING_BY_MOV_SS | BLOCKING_BY_STI))) {

@@ -90,15 +90,33 @@ static enum vm_result on_io(struct vcpu *v)
     }
     // Instruction information (table 28-9): address size in bits 7-9, segment of OUTS in bits 15-17.
     uint32_t info = (uint32_t)vmread(VM_EXIT_INSTRUCTION_INFO);
-    unsigned segment = in ? SEG_ES : info >> 15 & 7;
     return vm_port_string(v, port, size, in, rep, 2u << (info >> 7 & 7),
-                          vmread((enum vmcs_field)(GUEST_ES_BASE + 2 * segment)));
+                          in ? SEG_ES : (enum segment_index)(info >> 15 & 7));
+}
+
+/// What is rare with an EPT violation (SDM vol. 3, 28.2.4, 28.2.3). False: the guest was stopped.
+static __attribute__((noinline, cold)) bool violation_aside(struct vcpu *v, uint64_t q)
+{
+    if (!v->event.valid) {
+        if (q & EPT_NMI_UNBLOCK) // by an IRET that will be executed again, and unblocks them then
+            vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCKING_BY_NMI);
+        return true;
+    }
+    // Not an instruction's access but an event's delivery: there is nothing at RIP to emulate.
+    uint64_t gpa = vmread(GUEST_PHYSICAL_ADDRESS);
+    if (guest_memory_contains(v->guest, gpa))
+        return true;
+    (void)vm_stop(v, "delivering vector %u needed guest-physical 0x%llx, which is not memory",
+                  (unsigned)(v->event.info & INTR_INFO_VECTOR), (unsigned long long)gpa);
+    return false;
 }
 
 static enum vm_result on_ept_violation(struct vcpu *v)
 {
     // Exit qualification (SDM vol. 3, table 28-7)
     uint64_t q = vmread(EXIT_QUALIFICATION);
+    if (__builtin_expect(v->event.valid || (q & EPT_NMI_UNBLOCK), 0) && !violation_aside(v, q))
+        return VM_STOP;
     bool is_operand = (q & 0x80) && (q & 0x100); // the linear address is valid, and it is the access itself
     return vm_memory_fault(v, vmread(GUEST_PHYSICAL_ADDRESS), (q & 2) != 0, (q & 4) != 0,
                            is_operand ? vmread(GUEST_LINEAR_ADDRESS) : 0, is_operand);
@@ -151,7 +169,9 @@ static enum vm_result on_exception(struct vcpu *v)
         return vm_stop(v, "machine check while it was running");
     case EXC_DB:
         // DR6 is not updated by a #DB that exits (SDM vol. 3, 28.1); the qualification holds the new bits.
+        // Nor is DR7.GD cleared, which would keep the handler from its own debug registers.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0x600f) | 0xffff0ff0);
+        vmwrite(GUEST_DR7, vmread(GUEST_DR7) & ~(uint64_t)DR7_GD);
         if ((info & INTR_INFO_TYPE) == INTR_TYPE_PRIV_SW) { // ICEBP
             v->event.valid = true;
             v->event.info = INTR_INFO_VALID | INTR_TYPE_PRIV_SW | EXC_DB;
@@ -197,8 +217,11 @@ static enum vm_result on_nothing(struct vcpu *v)
 static enum vm_result write_guest_cr0(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vmread(GUEST_CR0), cr4 = vmread(GUEST_CR4), efer = vmread(GUEST_IA32_EFER);
-    bool pg = (value & CR0_PG) != 0, was_pg = (old & CR0_PG) != 0;
+    bool was_pg = (old & CR0_PG) != 0;
 
+    if (!(efer & EFER_LMA) || !(vmread(GUEST_CS_ACCESS_RIGHTS) & 0x2000)) // CS.L: else a 32-bit operand
+        value = low32(value);
+    bool pg = (value & CR0_PG) != 0;
     value |= CR0_ET;
     if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)) ||
         (!pg && was_pg && (cr4 & CR4_PCIDE)))

@@ -30,6 +30,8 @@ static void build_msr_bitmap(uint8_t *bitmap)
         for (uint32_t i = 0; i < 8192; i++) {
             uint32_t msr = first[half] + i;
             uint8_t mask = (uint8_t) ~(1u << (i & 7));
+            if (msr == IA32_TSC_AUX && !(vmx_controls.secondary & SEC_RDTSCP))
+                continue; // guests are not told of it, and it is not switched
             if (msr_passes(msr, false))
                 bitmap[half * 1024 + i / 8] &= mask;
             if (msr_passes(msr, true))

@@ -183,6 +183,7 @@ enum vmcs_field {
 #define EXIT_LOAD_PAT      (1u << 19)
 #define EXIT_SAVE_EFER     (1u << 20)
 #define EXIT_LOAD_EFER     (1u << 21)
+#define EXIT_SAVE_TIMER    (1u << 22)
 
 // VM-entry controls (table 25-15)
 #define ENTRY_LOAD_DEBUG (1u << 2)
@@ -207,6 +208,13 @@ enum vmcs_field {
 #define BLOCKING_BY_STI    (1u << 0)
 #define BLOCKING_BY_MOV_SS (1u << 1)
 #define BLOCKING_BY_NMI    (1u << 3)
+
+// Pending debug exceptions (table 25-4), debug registers (vol. 3, 18.2)
+#define PENDING_DEBUG_BS (1u << 14)
+#define DR7_GD           (1u << 13)
+
+// Exit qualification of an EPT violation (table 28-7)
+#define EPT_NMI_UNBLOCK (1u << 12)
 
 #define ACTIVITY_ACTIVE    0u
 #define ACTIVITY_HLT       1u

@@ -11,6 +11,7 @@ static const struct {
     {"ports", rogue_ports},
     {"mmio", rogue_mmio},
     {"storm", rogue_storm},
+    {"step", rogue_step},
     {"odd", rogue_odd},
     {"registers", rogue_registers},
     {"vmx", rogue_vmx},

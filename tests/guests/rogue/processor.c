@@ -131,6 +131,39 @@ void rogue_storm(void)
     }
 }
 
+static uint32_t steps;
+__attribute__((naked)) static void step_handler(void)
+{
+    __asm__ volatile("incl %0; iret" : "+m"(steps));
+}
+static void do_guarded(void *arg)
+{
+    (void)arg;
+    __asm__ volatile("movl $0x2400, %%eax; movl %%eax, %%dr7; movl %%dr0, %%eax" ::: "eax"); // DR7.GD
+}
+static void do_read_dr7(void *arg)
+{
+    __asm__ volatile("movl %%dr7, %0" : "=r"(*(uint32_t *)arg));
+}
+
+/// Single steps over what exits, under MOV SS and STI too, and over HLT: a trap after each, none after MOV SS
+/// (SDM vol. 3, 6.8.3). Then DR7.GD: the handler of its #DB may use the debug registers (17.2.4).
+void rogue_step(void)
+{
+    uint32_t dr7 = 0;
+    steps = 0;
+    fault_set_gate(1, (const void *)step_handler);
+    __asm__ volatile("pushfl; orl $0x100, (%%esp); popfl; nop; movl %%ss, %%eax; movl %%eax, %%ss; nop;"
+                     "movl %%ss, %%eax; movl %%eax, %%ss; cpuid; cpuid; sti; cpuid; cli; inb $0x80, %%al;"
+                     "movl 0xd7f00000, %%eax; sti; hlt; cli; pushfl; andl $0xfffffeff, (%%esp); popfl" ::
+                         : "eax", "ebx", "ecx", "edx", "cc", "memory");
+    fault_start();
+    bool guarded = !try_call(do_guarded, NULL) && last_fault.vector == 1;
+    bool cleared = try_call(do_read_dr7, &dr7) && !(dr7 & 0x2000);
+    print("rogue: %u single steps of 17, DR7.GD %s, %s\n", steps, guarded ? "caught" : "NOT caught",
+          cleared ? "cleared" : "NOT cleared");
+}
+
 struct control_write {
     unsigned which;
     uint32_t value;
