@@ -144,8 +144,10 @@ bool vm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
         return true;
     }
     case LAPIC:
-        atomic_fetch_or_explicit(&v->attention, ATTENTION_EVENT, memory_order_relaxed);
-        return lapic_msr_write(&v->lapic, msr, value, vm_guest_tsc(v, rdtsc()));
+        if (!lapic_msr_write(&v->lapic, msr, value, vm_guest_tsc(v, rdtsc())))
+            return false;
+        vm_lapic_written(v);
+        return true;
     case TSC:
         v->tsc_offset = value - rdtsc();
         return true;

@@ -19,7 +19,8 @@ static void wake(struct vcpu *v)
     if (atomic_load(&v->state) != VCPU_HALTED)
         return;
     (void)lapic_tick(&v->lapic, vm_guest_tsc(v, rdtsc()));
-    if (v->nmi_pending || (v->halt_interruptible && lapic_pending(&v->lapic) >= 0))
+    // An event that waits already is the single-step trap of the HLT itself.
+    if (v->nmi_pending || v->event.valid || (v->halt_interruptible && lapic_pending(&v->lapic) >= 0))
         atomic_store(&v->state, VCPU_RUNNABLE);
 }
 
@@ -27,13 +28,14 @@ static void run_slice(struct vcpu *v)
 {
     uint64_t now = rdtsc();
     uint64_t end = now + time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
-    uint64_t timer = lapic_tick(&v->lapic, vm_guest_tsc(v, now));
-    if (timer && timer - v->tsc_offset < end)
-        end = timer - v->tsc_offset;
+    uint64_t guest_now = vm_guest_tsc(v, now);
+    uint64_t timer = lapic_tick(&v->lapic, guest_now);
+    if (timer && timer - guest_now < end - now)
+        end = now + (timer - guest_now);
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
-    if (guest_virt->run(v) == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending)
+    if (guest_virt->run(v) == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
         log_info(v->guest->config->name, "vCPU %u halted with interrupts off: only a reset can wake it",
                  (unsigned)v->index);
 }

@@ -41,6 +41,8 @@ static const struct control controls[] = {
     {WORD_EXIT, EXIT_LOAD_PAT, true, "load IA32_PAT on exit"},
     {WORD_EXIT, EXIT_SAVE_EFER, true, "save IA32_EFER"},
     {WORD_EXIT, EXIT_LOAD_EFER, true, "load IA32_EFER on exit"},
+    // Else the timer would begin anew with every entry, and a slice could last nearly twice its time.
+    {WORD_EXIT, EXIT_SAVE_TIMER, false, "save the VMX-preemption timer"},
     {WORD_ENTRY, ENTRY_LOAD_DEBUG, true, "load debug controls"},
     {WORD_ENTRY, ENTRY_LOAD_PAT, true, "load IA32_PAT on entry"},
     {WORD_ENTRY, ENTRY_LOAD_EFER, true, "load IA32_EFER on entry"},
