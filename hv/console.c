@@ -209,7 +209,7 @@ void console_start(const char *node)
     shell_start(prompt, commands, sizeof commands / sizeof *commands);
 }
 
-void console_poll(void)
+static void take_typed(void)
 {
     if (!attached) {
         shell_poll();
@@ -221,7 +221,17 @@ void console_poll(void)
             attached = NULL;
             return;
         }
-        if (guest_uart_input(&attached->uart, (uint8_t)byte) != OK)
-            return; // its FIFO is full: the byte is lost, as on a wire
+        if (guest_console_type(attached, (uint8_t)byte) != OK)
+            return; // too many wait: the byte is lost, as on a wire
     }
+}
+
+void console_poll(void)
+{
+    static bool inside; // a command that waits for a remote comes back here
+    if (cpu_self()->index != 0 || inside)
+        return;
+    inside = true;
+    take_typed();
+    inside = false;
 }

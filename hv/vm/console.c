@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's UART output on the host's console: whole lines, each with the guest's name, so that several
-// guests stay readable.
+// guests stay readable; and what is typed for it, which crosses from the console's CPU to the guest's.
 #include "hv/vm/guest.h"
 #include "rt/log.h"
 #include <string.h>
@@ -34,4 +34,23 @@ void guest_console_byte(void *guest, char byte)
         g->line[g->line_length++] = byte;
     if (byte == '\n' || g->line_length == sizeof g->line)
         guest_console_flush(g);
+}
+
+enum status guest_console_type(struct guest *g, uint8_t byte)
+{
+    uint32_t in = atomic_load_explicit(&g->typed_in, memory_order_relaxed);
+    if (in - atomic_load_explicit(&g->typed_out, memory_order_acquire) == sizeof g->typed)
+        return ERR_BUSY;
+    g->typed[in % sizeof g->typed] = byte;
+    atomic_store_explicit(&g->typed_in, in + 1, memory_order_release);
+    return OK;
+}
+
+void guest_console_feed(struct guest *g)
+{
+    uint32_t out = atomic_load_explicit(&g->typed_out, memory_order_relaxed);
+    uint32_t in = atomic_load_explicit(&g->typed_in, memory_order_acquire);
+    while (out != in && guest_uart_input(&g->uart, g->typed[out % sizeof g->typed]) == OK)
+        out++;
+    atomic_store_explicit(&g->typed_out, out, memory_order_release);
 }

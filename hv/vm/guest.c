@@ -302,9 +302,12 @@ static enum status load_multiboot(struct guest *g, const struct image_target *ta
 {
     const struct boot_guest *c = g->config;
     struct image_module modules[BOOT_MODULES_MAX];
-    static char args[BOOT_MODULES_MAX]
-                    [BOOT_PATH_MAX + sizeof c->modules[0].args + 1]; // guests of one CPU start one at a time
     struct multiboot_entry entry;
+    char(*args)[BOOT_PATH_MAX + sizeof c->modules[0].args + 1] = calloc(BOOT_MODULES_MAX, sizeof *args);
+    if (!args) {
+        *why = "has modules, and there is no memory for their arguments";
+        return ERR_NOMEM;
+    }
 
     for (uint32_t i = 0; i < c->module_count; i++) {
         snprintf(args[i], sizeof args[i], "%s%s%s", c->modules[i].path, c->modules[i].args[0] ? " " : "",
@@ -318,6 +321,7 @@ static enum status load_multiboot(struct guest *g, const struct image_target *ta
                                           .modules = modules,
                                           .module_count = c->module_count};
     enum status s = multiboot_load(&image, target, &entry, why);
+    free(args);
     if (s == OK)
         start_multiboot(&entry, start);
     return s;
@@ -437,6 +441,8 @@ void guest_tend(struct guest *g)
         reset_devices(g);
         guest_start(g);
     }
+    if (atomic_load(&g->state) == GUEST_RUNNING)
+        guest_console_feed(g);
     if (atomic_load(&g->state) != GUEST_WAITING)
         return;
     if (bus_guest_ready(g->bus)) {

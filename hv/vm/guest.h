@@ -61,6 +61,10 @@ struct guest {
 
     char line[224]; // console output up to the next newline
     uint32_t line_length;
+    // Typed for its UART. The console's CPU appends at `typed_in`, the CPU that runs the guest takes at
+    // `typed_out`.
+    uint8_t typed[64];
+    _Atomic uint32_t typed_in, typed_out;
 
     struct vcpu vcpus[GUEST_CPUS_MAX];
     struct lapic_ops lapic_ops;
@@ -88,6 +92,10 @@ void guest_tend(struct guest *g);
 /// Output of the guest's UART; flush prints what waits without a newline.
 void guest_console_byte(void *guest, char byte);
 void guest_console_flush(struct guest *g);
+/// A byte for the guest's UART, from the console's CPU. ERR_BUSY: too many wait.
+MUST_CHECK enum status guest_console_type(struct guest *g, uint8_t byte);
+/// Gives the UART what was typed, as far as its FIFO takes it; on the CPU that runs the guest.
+void guest_console_feed(struct guest *g);
 
 // memory.c
 MUST_CHECK enum status guest_memory_create(struct guest *g, uint64_t bytes);
