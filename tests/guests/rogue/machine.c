@@ -15,7 +15,7 @@ static bool deadly(uint32_t port)
 {
     return port == 0x64 || port == 0x92 || (port >= 0xcf8 && port <= 0xcff) ||
            (port >= 0x600 && port <= 0x607) || (port >= 0x3f8 && port <= 0x3ff) || port == 0x8900 ||
-           port == 0xf4 || (port >= 0xb0 && port <= 0xb3);
+           (port >= 0xf4 && port <= 0xf7) || (port >= 0xb0 && port <= 0xb3);
 }
 
 void rogue_ports(void)
