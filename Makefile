@@ -254,7 +254,8 @@ unit: $(unit_bin) ## unit tests on this machine, with sanitizers (TEST=name: one
 fuzz: $(fuzz_bin) ## each fuzzer for a bounded number of runs with a fixed seed (TEST=name: one)
 	$(Q)$(PYTHON) tools/run-tests.py fuzz
 
-qemu-test: all usb ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
+qemu-test: deps ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
+	$(Q)+$(MAKE) --no-print-directory all usb
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py system
 
 test: deps ## deps, unit, fuzz and system tests; ends with `N passed, N failed`
@@ -265,9 +266,11 @@ test: deps ## deps, unit, fuzz and system tests; ends with `N passed, N failed`
 unit-binaries: $(unit_bin)
 fuzz-binaries: $(fuzz_bin)
 
-demo: all ## the main job: a guest on one machine uses devices in another, both consoles shown
+demo: deps ## the main job: a guest on one machine uses devices in another, both consoles shown
+	$(Q)+$(MAKE) --no-print-directory all
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/lab tools/labs/demo.toml
-bench: all ## instruction and frame counts, beside their goals and the peers' figures
+bench: deps ## instruction and frame counts, beside their goals and the peers' figures
+	$(Q)+$(MAKE) --no-print-directory all
 	$(Q)$(PYTHON) tools/bench.py
 lint: ## format, licence lines, arrows between rooms, syntax of scripts; seconds
 	$(Q)$(PYTHON) tools/lint.py
