@@ -19,7 +19,6 @@
 #include "rt/time.h"
 #include "rt/x86.h"
 #include <stdatomic.h>
-#include <string.h>
 
 static bool have_network;
 static _Atomic uint32_t cpus_failed;
@@ -36,14 +35,10 @@ static void start_network(const struct boot_info *info)
 {
     const struct boot_node *node = &info->node;
     struct pci_address at = {node->nic.segment, node->nic.bus, node->nic.devfn};
-    struct net_config config = {
-        .dhcp = node->dhcp, .prefix = node->prefix, .seed = (uint32_t)(rdtsc() ^ info->entry_tsc >> 3)};
+    struct net_config config = net_config_of(info, rdtsc());
     struct pci_device *dev;
     struct nic *nic;
 
-    memcpy(config.node, node->name, sizeof config.node);
-    memcpy(config.address, node->address, sizeof config.address);
-    memcpy(config.gateway, node->gateway, sizeof config.gateway);
     enum status s = nics_start(node->nic_set ? &at : NULL, &nic, &dev);
     if (s == OK)
         s = net_start(nic, &config);

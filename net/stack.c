@@ -160,6 +160,27 @@ static void run_lwip(uint64_t now)
     net.lwip_due = now + sys_timeouts_sleeptime() * MS;
 }
 
+/// Never 0. The finalizer of MurmurHash3 spreads the few bits that differ between two starts.
+static uint32_t seed_of(uint64_t x)
+{
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
+    uint32_t seed = (uint32_t)(x ^ x >> 33);
+    return seed ? seed : 1;
+}
+
+struct net_config net_config_of(const struct boot_info *info, uint64_t tsc)
+{
+    const struct boot_node *node = &info->node;
+    struct net_config config = {.dhcp = node->dhcp,
+                                .prefix = node->prefix,
+                                .seed = seed_of(tsc ^ info->entry_tsc << 32 ^ info->exit_tsc << 7)};
+    memcpy(config.node, node->name, sizeof config.node);
+    memcpy(config.address, node->address, sizeof config.address);
+    memcpy(config.gateway, node->gateway, sizeof config.gateway);
+    return config;
+}
+
 enum status net_start(struct nic *nic, const struct net_config *config)
 {
     ip4_addr_t address = {0}, mask = {0}, gateway = {0};

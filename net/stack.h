@@ -2,6 +2,7 @@
 // The network of one machine: NIC -> lwIP (ARP, DHCP, IPv4, UDP) -> links and discovery. One lock, one poll
 // function. Must not know guests or PCI.
 #pragma once
+#include "rt/boot_info.h"
 #include "rt/nic.h"
 #include "rt/status.h"
 #include <stdbool.h>
@@ -14,6 +15,9 @@ struct net_config {
     uint32_t seed; // something that differs between starts (TSC): epochs, boot ids, DHCP transaction ids
 };
 
+/// What the [node] section of farbus.ini says. `tsc`: RDTSC now; with the loader's readings it makes the
+/// seed.
+struct net_config net_config_of(const struct boot_info *info, uint64_t tsc);
 /// Starts lwIP on the NIC. Does not wait for an address. Call once.
 MUST_CHECK enum status net_start(struct nic *nic, const struct net_config *config);
 /// True once there is an address (static: at once; DHCP: when leased).

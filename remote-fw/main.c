@@ -27,26 +27,13 @@ static _Noreturn void stop(const char *why)
         wait_interrupt();
 }
 
-/// A number that differs between starts: boot ids and sessions must.
-static uint32_t seed(const struct boot_info *info)
-{
-    uint64_t x = rdtsc() ^ info->entry_tsc << 32 ^ info->exit_tsc << 7;
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
-    uint32_t s = (uint32_t)(x ^ x >> 33);
-    return s ? s : 1;
-}
-
-static struct nic *start_network(const struct boot_info *info, uint32_t start_seed, struct pci_device **dev)
+static struct nic *start_network(const struct boot_info *info, struct pci_device **dev)
 {
     const struct boot_node *node = &info->node;
     struct pci_address at = {node->nic.segment, node->nic.bus, node->nic.devfn};
-    struct net_config config = {.dhcp = node->dhcp, .prefix = node->prefix, .seed = start_seed};
+    struct net_config config = net_config_of(info, rdtsc());
     struct nic *nic;
 
-    memcpy(config.node, node->name, sizeof config.node);
-    memcpy(config.address, node->address, sizeof config.address);
-    memcpy(config.gateway, node->gateway, sizeof config.gateway);
     enum status s = nics_start(node->nic_set ? &at : NULL, &nic, dev);
     if (s != OK) {
         log_error("remote", "no NIC: %s", status_name(s));
@@ -144,8 +131,8 @@ _Noreturn void role_main(const struct boot_info *info)
         stop("this machine could not be brought up");
 
     struct pci_device *nic_device;
-    uint32_t start_seed = seed(info), unicast_to;
-    struct nic *nic = start_network(info, start_seed, &nic_device);
+    uint32_t unicast_to;
+    struct nic *nic = start_network(info, &nic_device);
     choose_functions(info, nic_device);
     memcpy(&unicast_to, info->node.peer, sizeof unicast_to);
 

@@ -195,6 +195,23 @@ static void dhcp_reply(const uint8_t *request, uint8_t type)
     receive(f, datagram(f, own_mac, server, own_ip, 67, 68, p, sizeof p));
 }
 
+static void test_configuration(void **state)
+{
+    static const struct boot_info info = {
+        .entry_tsc = 1000,
+        .exit_tsc = 2000,
+        .node = {.name = "disk1", .prefix = 24, .address = {10, 0, 0, 2}, .gateway = {10, 0, 0, 254}}};
+    (void)state;
+    struct net_config a = net_config_of(&info, 5000), b = net_config_of(&info, 5001);
+    assert_string_equal(a.node, "disk1");
+    assert_false(a.dhcp);
+    assert_int_equal(a.prefix, 24);
+    assert_memory_equal(a.address, info.node.address, 4);
+    assert_memory_equal(a.gateway, info.node.gateway, 4);
+    assert_int_not_equal(a.seed, b.seed);
+    assert_int_not_equal(net_config_of(&(struct boot_info){0}, 0).seed, 0);
+}
+
 static void test_start_and_dhcp(void **state)
 {
     (void)state;
@@ -550,6 +567,7 @@ static void test_full_nic_and_cut_cable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_start_and_dhcp),
         cmocka_unit_test(test_arp_then_hello),
         cmocka_unit_test(test_datagrams_of_every_length),
