@@ -5,8 +5,7 @@
 #include "hv/memory.h"
 #include "hv/vm/guest.h"
 #include "hv/vmx/reasons.h"
-#include "net/discovery.h"
-#include "net/link.h"
+#include "net/report.h"
 #include "net/stack.h"
 #include "rt/cpu.h"
 #include "rt/log.h"
@@ -117,23 +116,11 @@ static void run_counters(int argc, char *argv[])
 {
     (void)argc, (void)argv;
     bus_print_counters();
-    struct discovery_stats d = discovery_stats();
-    struct link_node_stats n = link_node_stats();
-    for (unsigned i = WIRE_FINE + 1; i < WIRE_FAULTS; i++)
-        log_info("counters", "malformed, %s: %llu", wire_fault_name(i), (unsigned long long)n.malformed[i]);
-    log_info("counters", "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
-             (unsigned long long)n.strangers, (unsigned long long)n.opened, (unsigned long long)n.refused,
-             (unsigned long long)n.downs);
-    log_info("counters", "announcements: received %llu malformed %llu", (unsigned long long)d.received,
-             (unsigned long long)d.malformed);
+    net_print_counters();
 }
 
 static void run_links(int argc, char *argv[])
 {
-    static const char *const states[] = {[LINK_CLOSED] = "closed",
-                                         [LINK_CONNECTING] = "connecting",
-                                         [LINK_UP] = "up",
-                                         [LINK_FROZEN] = "frozen"};
     const struct link *l;
     unsigned n = 0;
     (void)argc, (void)argv;
@@ -144,7 +131,7 @@ static void run_links(int argc, char *argv[])
             "links",
             "remote \"%s\" %s: frames sent %llu received %llu, bytes sent %llu received %llu, records sent "
             "%llu received %llu",
-            link_peer_node(l), states[link_state(l)], (unsigned long long)s.frames_sent,
+            link_peer_node(l), link_state_name(link_state(l)), (unsigned long long)s.frames_sent,
             (unsigned long long)s.frames_received, (unsigned long long)s.bytes_sent,
             (unsigned long long)s.bytes_received, (unsigned long long)s.records_sent,
             (unsigned long long)s.records_received);

@@ -151,11 +151,6 @@ const char *link_peer_node(const struct link *l)
     return l->peer_node;
 }
 
-uint32_t link_peer(const struct link *l)
-{
-    return l->path.peer;
-}
-
 struct link_stats link_stats(const struct link *l)
 {
     struct link_stats s = l->stats;

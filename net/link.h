@@ -77,7 +77,6 @@ void link_flush(struct link *link);
 
 enum link_state link_state(const struct link *link);
 const char *link_peer_node(const struct link *link);
-uint32_t link_peer(const struct link *link);
 
 struct link_stats {
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received, records_sent, records_received;

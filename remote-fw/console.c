@@ -2,7 +2,7 @@
 // The remote's console (remote-fw/console.h).
 #include "remote-fw/console.h"
 #include "drivers/machine.h"
-#include "net/discovery.h"
+#include "net/report.h"
 #include "net/stack.h"
 #include "remote-fw/reset.h"
 #include "remote-fw/server.h"
@@ -97,15 +97,6 @@ static void run_status(int argc, char *argv[])
     }
 }
 
-static const char *link_state_text(enum link_state s)
-{
-    static const char *const names[] = {[LINK_CLOSED] = "closed",
-                                        [LINK_CONNECTING] = "connecting",
-                                        [LINK_UP] = "up",
-                                        [LINK_FROZEN] = "frozen"};
-    return names[s];
-}
-
 static void run_links(int argc, char *argv[])
 {
     unsigned n = 0;
@@ -120,7 +111,7 @@ static void run_links(int argc, char *argv[])
         log_info("links",
                  "host \"%s\" " IP_FORMAT " %s: frames sent %llu received %llu, bytes sent %llu received "
                  "%llu, records sent %llu received %llu",
-                 h->node, IP_ARGS(h->peer), link_state_text(link_state(h->link)), (ull)s.frames_sent,
+                 h->node, IP_ARGS(h->peer), link_state_name(link_state(h->link)), (ull)s.frames_sent,
                  (ull)s.frames_received, (ull)s.bytes_sent, (ull)s.bytes_received, (ull)s.records_sent,
                  (ull)s.records_received);
         log_info("links",
@@ -142,8 +133,6 @@ static void run_counters(int argc, char *argv[])
         [REC_CFG_RD] = "CfgRd", [REC_CFG_WR] = "CfgWr", [REC_IO_RD] = "IORd",
         [REC_IO_WR] = "IOWr",   [REC_MRD] = "MRd",      [REC_MWR] = "MWr"};
     const struct executor_counters *c = &server_functions()->counters;
-    struct discovery_stats d = discovery_stats();
-    struct link_node_stats n = link_node_stats();
     (void)argc;
     (void)argv;
     for (unsigned i = REC_CFG_RD; i <= REC_MWR; i++)
@@ -151,11 +140,7 @@ static void run_counters(int argc, char *argv[])
     log_info("counters", "bytes read: %llu, written: %llu", (ull)c->bytes_read, (ull)c->bytes_written);
     for (unsigned i = 0; i < REFUSAL_COUNT; i++)
         log_info("counters", "refused, %s: %llu", refusal_name(i), (ull)c->refused[i]);
-    for (unsigned i = WIRE_FINE + 1; i < WIRE_FAULTS; i++)
-        log_info("counters", "malformed, %s: %llu", wire_fault_name(i), (ull)n.malformed[i]);
-    log_info("counters", "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
-             (ull)n.strangers, (ull)n.opened, (ull)n.refused, (ull)n.downs);
-    log_info("counters", "announcements sent: %llu", (ull)d.sent);
+    net_print_counters();
     log_info(
         "counters",
         "NIC: frames sent %llu received %llu, bytes sent %llu received %llu, errors %llu, ring full %llu",

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The network's counters in words (net/report.h). Must not know which end it is at.
+#include "net/report.h"
+#include "net/discovery.h"
+#include "net/stack.h"
+#include "rt/log.h"
+
+#define ROOM "counters"
+
+typedef unsigned long long ull; // what %llu takes
+
+const char *link_state_name(enum link_state state)
+{
+    static const char *const names[] = {[LINK_CLOSED] = "closed",
+                                        [LINK_CONNECTING] = "connecting",
+                                        [LINK_UP] = "up",
+                                        [LINK_FROZEN] = "frozen"};
+    return names[state];
+}
+
+void net_print_counters(void)
+{
+    struct net_stats s = net_stats();
+    struct link_node_stats n = link_node_stats();
+    struct discovery_stats d = discovery_stats();
+    for (unsigned i = WIRE_FINE + 1; i < WIRE_FAULTS; i++)
+        log_info(ROOM, "malformed, %s: %llu", wire_fault_name(i), (ull)n.malformed[i]);
+    log_info(ROOM, "damaged datagrams: %llu", (ull)s.damaged);
+    log_info(ROOM, "frames that lwIP had no buffer for: %llu", (ull)s.dropped);
+    log_info(ROOM, "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
+             (ull)n.strangers, (ull)n.opened, (ull)n.refused, (ull)n.downs);
+    log_info(ROOM, "announcements: received %llu malformed %llu, sent %llu", (ull)d.received,
+             (ull)d.malformed, (ull)d.sent);
+}
