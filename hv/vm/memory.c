@@ -87,9 +87,9 @@ enum status guest_memory_touch(struct guest *g, uint64_t gpa)
     uint64_t start = gpa & ~(GUEST_CHUNK - 1);
     enum status s =
         i == 0 ? map_first(g, g->chunks[0]) : guest_virt->map_ram(g->map, start, g->chunks[i], GUEST_CHUNK);
-    if (s == OK || s == ERR_BUSY) // BUSY: mapped before a reset of the guest
+    if (s == OK)
         g->chunk_state[i] = CHUNK_MAPPED;
-    return s == ERR_BUSY ? OK : s;
+    return s;
 }
 
 bool guest_memory_zero_ahead(struct guest *g)
@@ -145,9 +145,12 @@ enum status guest_memory_fill(struct guest *g, uint64_t gpa, uint8_t byte, uint6
 
 void guest_memory_clear(struct guest *g)
 {
-    // Mapped pieces stay in the nested map, so they are zeroed now; the others are when they are touched.
+    // Pieces are zeroed when they are touched again: to zero all at once would stop this CPU for seconds, as
+    // often as a guest likes to reset itself.
+    guest_virt->map_clear(g->map);
     for (uint32_t i = 0; i < g->chunk_count; i++) {
         if (g->chunk_state[i] == CHUNK_MAPPED)
-            memset(phys_to_virt(g->chunks[i]), 0, GUEST_CHUNK);
+            g->chunk_state[i] = CHUNK_DIRTY;
     }
+    g->next_to_zero = 0;
 }

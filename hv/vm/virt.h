@@ -54,6 +54,8 @@ struct virt_ops {
     void (*offers)(bool *rdtscp, bool *invpcid);
     MUST_CHECK enum status (*map_create)(struct nested_map **map);
     void (*map_destroy)(struct nested_map *map);
+    /// Takes everything out of the map. On the CPU that runs the guest, whose vCPU is not running.
+    void (*map_clear)(struct nested_map *map);
     /// Maps gpa -> hpa, read/write/execute, write-back. size = 4 KiB or 2 MiB, everything aligned to it.
     MUST_CHECK enum status (*map_ram)(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
     MUST_CHECK enum status (*vcpu_create)(struct vcpu *v, struct nested_map *map);

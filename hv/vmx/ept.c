@@ -5,6 +5,7 @@
 #include "hv/vmx/vmx.h"
 #include "rt/paging.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define EPT_READ       0x1ull
 #define EPT_WRITE      0x2ull
@@ -54,6 +55,14 @@ void ept_destroy(struct nested_map *map)
         frames_free(map->table_list[i], 1);
     free(map->table_list);
     free(map);
+}
+
+void ept_clear(struct nested_map *map)
+{
+    memset(phys_to_virt(map->root), 0, FRAME_SIZE);
+    invept(1, map->eptp);        // before the tables and what they named are used for something else
+    while (map->table_count > 1) // the first is the root
+        frames_free(map->table_list[--map->table_count], 1);
 }
 
 enum status ept_map(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size)

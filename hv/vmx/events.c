@@ -69,8 +69,9 @@ static void set_window(struct vcpu *v, uint32_t bit, bool on)
     }
 }
 
-/// With TF set under an STI or MOV SS shadow, VM entry insists on a pending single step (SDM vol. 3, 27.3.1.5),
-/// which an intercepted #DB has lost. An entry that delivers an exception drops it again (27.7.3).
+/// With TF set under an STI or MOV SS shadow, VM entry insists on a pending single step (SDM vol.
+/// 3, 27.3.1.5), which an intercepted #DB has lost. An entry that delivers an exception drops it again
+/// (27.7.3).
 static void keep_single_step(uint32_t info, uint32_t blocking)
 {
     uint32_t type = info & INTR_INFO_TYPE;

@@ -111,6 +111,7 @@ const struct virt_ops vmx_virt_ops = {
     .offers = vmx_offers,
     .map_create = ept_create,
     .map_destroy = ept_destroy,
+    .map_clear = ept_clear,
     .map_ram = ept_map,
     .vcpu_create = vmx_vcpu_create,
     .vcpu_destroy = vmx_vcpu_destroy,

@@ -33,6 +33,7 @@ enum status vmx_cpu_start(void);
 
 enum status ept_create(struct nested_map **map);
 void ept_destroy(struct nested_map *map);
+void ept_clear(struct nested_map *map);
 enum status ept_map(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
 
 enum status vmx_vcpu_create(struct vcpu *v, struct nested_map *map);
