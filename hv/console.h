@@ -4,6 +4,6 @@
 #pragma once
 
 void console_start(const char *node);
-/// Takes what was typed. Called often: by CPU 0 between slices, and by every CPU that waits for a remote; it is
-/// CPU 0 that listens.
+/// Takes what was typed. Called often: by CPU 0 between slices, and by every CPU that waits for a remote; it
+/// is CPU 0 that listens.
 void console_poll(void);

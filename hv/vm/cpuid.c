@@ -29,7 +29,7 @@ static const struct leaf basic[BASIC_LEAVES] = {
     [0x00] = {0, ALL, ALL, ALL, LAST_BASIC, false},
     // Hidden: MONITOR, DS-CPL, VMX, SMX, EIST, TM2, PDCM, DTES64 (no nested VMX, no perfmon or thermal MSRs);
     // ACPI, TM, PBE, DS.
-    [0x01] = {ALL, 0x00ffff00u,
+    [0x01] = {ALL, 0x0000ff00u,
               ALL & ~(BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(10) | BIT(11) |
                       BIT(15) | BIT(18)),
               ALL & ~(BIT(21) | BIT(22) | BIT(28) | BIT(29) | BIT(31)), FEATURES, false},
@@ -60,14 +60,29 @@ static const struct leaf extended[EXTENDED_LEAVES] = {
     [4] = {ALL, ALL, ALL, ALL, PLAIN, false},
     [6] = {0, 0, ALL, 0, PLAIN, false},
     [7] = {0, 0, 0, BIT(8), PLAIN, false}, // invariant TSC
-    [8] = {0x0000ffffu, 0, 0, 0, PLAIN, false},
+    [8] = {0x0000ffffu, 0, 0, 0, FEATURES, false},
 };
 
 static struct {
     bool rdtscp, invpcid;
     uint32_t last_basic, last_extended;
+    uint32_t xsave_size; // of all states offered
     uint64_t xcr0, cr4;
 } cpu;
+
+/// SDM vol. 1, 13.4.3: where the last of these states ends in the standard format.
+static uint32_t xsave_size(uint64_t xcr0)
+{
+    uint32_t size = xcr0 ? 512 + 64 : 0;
+    for (uint32_t i = 2; i < 63; i++) {
+        if (!(xcr0 >> i & 1))
+            continue;
+        struct cpuid state = cpuid(0xd, i);
+        if (state.ebx + state.eax > size)
+            size = state.ebx + state.eax;
+    }
+    return size;
+}
 
 void cpuid_start(bool rdtscp, bool invpcid)
 {
@@ -78,6 +93,7 @@ void cpuid_start(bool rdtscp, bool invpcid)
     if (cpuid(1, 0).ecx & BIT(26)) {
         struct cpuid x = cpuid(0xd, 0);
         cpu.xcr0 = ((uint64_t)x.edx << 32 | x.eax) & XCR0_OFFERED;
+        cpu.xsave_size = xsave_size(cpu.xcr0);
     }
     struct cpuid one = cpuid(1, 0), seven = cpu.last_basic >= 7 ? cpuid(7, 0) : (struct cpuid){0};
     cpu.cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |
@@ -125,6 +141,10 @@ static void features(const struct vcpu *v, uint32_t leaf, struct cpuid *r, uint6
         if (!cpu.rdtscp)
             r->ecx &= ~BIT(22);
         break;
+    case 0x80000008u: // CR4.LA57 is hidden
+        if ((r->eax >> 8 & 0xff) > 48)
+            r->eax = (r->eax & 0xff) | 48u << 8;
+        break;
     default: // 0x80000001
         if (!cpu.rdtscp)
             r->edx &= ~BIT(27);
@@ -155,6 +175,7 @@ static void xstate(uint32_t subleaf, struct cpuid *r)
         // EBX is the CPU's own answer for the guest's XCR0, which is in the CPU now.
         r->eax &= (uint32_t)cpu.xcr0;
         r->edx &= (uint32_t)(cpu.xcr0 >> 32);
+        r->ecx = cpu.xsave_size; // the CPU's own counts states that are hidden
     } else if (subleaf == 1) {
         *r = (struct cpuid){.eax = r->eax & 7, .ebx = r->ebx}; // XSAVEOPT, XSAVEC, XGETBV(1); no XSAVES
     } else if (subleaf > 62 || !(cpu.xcr0 >> subleaf & 1)) {

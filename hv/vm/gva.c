@@ -95,7 +95,7 @@ static bool walk(const struct gva_mmu *m, const struct format *f, uint64_t table
         uint64_t entry = load_entry(at, f->entry_size);
         if (!(entry & PTE_P))
             return page_fault(m, linear, access, 0, fault);
-        if (f->nx && (entry & PTE_NX) && !(m->efer & EFER_NXE))
+        if ((f->nx && (entry & PTE_NX) && !(m->efer & EFER_NXE)) || (shift == 39 && (entry & PTE_PS)))
             return page_fault(m, linear, access, PF_PRESENT | PF_RESERVED, fault);
         rights.writable &= (entry & PTE_W) != 0;
         rights.user &= (entry & PTE_U) != 0;

@@ -57,6 +57,19 @@ static void four_levels(void **state)
     assert_int_equal(gpa, 0x40012345);
 }
 
+/// PS is reserved in a PML4 entry.
+static void no_page_of_512_gib(void **state)
+{
+    (void)state;
+    struct gva_mmu m = long_mode();
+    struct emulate_fault f;
+    uint64_t gpa;
+    entry64(0, 1, 0x1000 | 0x80 | 7);
+    assert_false(gva_translate(&m, BASE + 0x5123, GVA_READ, &gpa, &f));
+    assert_int_equal(f.vector, EXC_PF);
+    assert_int_equal(f.error, 0x9); // present, reserved bit
+}
+
 static void faults(void **state)
 {
     (void)state;
@@ -122,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(four_levels),
+        cmocka_unit_test(no_page_of_512_gib),
         cmocka_unit_test(faults),
         cmocka_unit_test(legacy_and_pae),
     };
