@@ -78,7 +78,7 @@ def ask(machine, command, end):
 
 def numbers(text):
     """{name: number} of lines like "counters: name: 5" and "bus: name    5"."""
-    return {name.strip(): int(n) for name, n in re.findall(r"(?:counters|bus): ([^\n]+?)(?:: | {2,})(\d+)\s*$", text, re.M)}
+    return {name.strip(): int(n) for name, n in re.findall(r"(?:counters|bus): ([^\n]+?)(?:: | {2,})(\d+)(?:,|\s*$)", text, re.M)}
 
 
 def host_counters(lab):
