@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import types
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import wire as w  # noqa: E402
@@ -187,9 +188,13 @@ def between_marks(captured):
             continue
         seen.add(key)
         records = frame.records()
-        mark = next((int.from_bytes(r.data, "little") - MARK for r in records
-                     if r.kind == w.MWR and len(r.data) == 4 and MARK < int.from_bytes(r.data, "little") < MARK + 256), None)
-        if mark is not None:
+        at = next((i for i, r in enumerate(records)
+                   if r.kind == w.MWR and len(r.data) == 4 and MARK < int.from_bytes(r.data, "little") < MARK + 256), None)
+        if at is not None:
+            mark = int.from_bytes(records[at].data, "little") - MARK
+            # posted writes may still have waited in the queue and share the mark's frame
+            if current is not None and waiting is None and at > 0:
+                result[current].append(types.SimpleNamespace(source=frame.source, raw=frame.raw, records=lambda before=records[:at]: before))
             current, waiting = mark, mark
             result[current] = []
         if waiting is not None:
