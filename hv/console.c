@@ -39,10 +39,10 @@ static void run_guests(int argc, char *argv[])
             continue;
         bool halted =
             atomic_load(&g->state) == GUEST_RUNNING && atomic_load(&g->vcpus[0].state) == VCPU_HALTED;
-        log_info("guests", "%s: %s%s%s%s, %llu MiB, CPU %u, started %llu times", g->config->name,
+        log_info("guests", "%s: %s%s%s%s, %llu MiB, %u vCPU on CPU %u, started %llu times", g->config->name,
                  states[atomic_load(&g->state)], halted ? " (halted)" : "", g->stop_reason[0] ? ": " : "",
-                 g->stop_reason, (unsigned long long)(g->memory >> 20), (unsigned)g->vcpus[0].cpu,
-                 (unsigned long long)g->starts);
+                 g->stop_reason, (unsigned long long)(g->memory >> 20), (unsigned)g->config->cpus,
+                 (unsigned)g->vcpus[0].cpu, (unsigned long long)g->starts);
     }
 }
 
@@ -51,11 +51,13 @@ static void run_exits(int argc, char *argv[])
     const struct guest *g = named(argc, argv);
     if (!g)
         return;
-    const struct vcpu *v = &g->vcpus[0];
-    for (uint32_t i = 0; i < sizeof v->exits / sizeof *v->exits; i++) {
-        if (v->exits[i])
+    for (uint32_t i = 0; i < sizeof g->vcpus[0].exits / sizeof *g->vcpus[0].exits; i++) {
+        uint64_t count = 0; // of all its vCPUs
+        for (uint32_t c = 0; c < g->config->cpus; c++)
+            count += g->vcpus[c].exits[i];
+        if (count)
             log_info("exits", "%s: %-24s %llu", g->config->name, vmx_reason_name(i),
-                     (unsigned long long)v->exits[i]);
+                     (unsigned long long)count);
     }
     log_info("exits",
              "%s: unowned port reads %llu writes %llu, MMIO reads %llu writes %llu, absent PCI reads %llu",

@@ -4,16 +4,13 @@
 // everybody else leaves a request.
 #include "hv/vm/guest.h"
 #include "drivers/cmos.h"
-#include "hv/platform/acpi_tables.h"
 #include "hv/platform/machine.h"
 #include "hv/vm/cpuid.h"
-#include "hv/vm/linux.h"
 #include "hv/vm/msr.h"
-#include "hv/vm/multiboot.h"
 #include "hv/vm/sched.h"
+#include "hv/vm/start.h"
 #include "hv/vm/vm.h"
 #include "rt/log.h"
-#include "rt/paging.h"
 #include "rt/time.h"
 #include "rt/trace.h"
 #include "rt/x86.h"
@@ -88,12 +85,32 @@ static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vect
     if (apic_id >= g->config->cpus)
         return;
     struct vcpu *v = &g->vcpus[apic_id];
-    if (kind == IPI_FIXED)
+    switch (kind) {
+    case IPI_FIXED:
         lapic_set_irr(&v->lapic, vector, false);
-    else if (kind == IPI_NMI)
+        break;
+    case IPI_NMI:
         v->nmi_pending = true;
-    // INIT and STARTUP have no addressee: the only vCPU is the bootstrap processor, which is running.
+        break;
+    case IPI_INIT: // the bootstrap processor would start at a reset vector that nobody put anything at
+        if (apic_id != 0) {
+            lapic_reset(&v->lapic, v->index, false, &g->lapic_ops);
+            v->sipi_pending = false;
+            atomic_store(&v->state, VCPU_WAIT_SIPI);
+            atomic_fetch_or(&v->attention, ATTENTION_LEAVE);
+        }
+        break;
+    case IPI_STARTUP: // taken while waiting only (SDM vol. 3, 9.4.3)
+        if (atomic_load(&v->state) == VCPU_WAIT_SIPI && !v->sipi_pending) {
+            v->sipi_vector = vector;
+            v->sipi_pending = true;
+        }
+        break;
+    }
     atomic_fetch_or(&v->attention, ATTENTION_EVENT);
+    // A guest's vCPUs share a CPU: who sends gives way, for it may wait for who was sent to.
+    if (g->running && g->running != v)
+        atomic_fetch_or(&g->running->attention, ATTENTION_LEAVE);
 }
 
 static void on_eoi(void *ctx, uint8_t vector)
@@ -215,7 +232,7 @@ static void discard(struct guest *g)
 enum status guest_create(const struct boot_guest *config, uint32_t index, const struct virt_ops *virt)
 {
     if (config->cpus == 0 || config->cpus > GUEST_CPUS_MAX)
-        return refuse(config, "this version runs guests with one vCPU: write 'cpus = 1'");
+        return refuse(config, "it may have 1 to 8 vCPUs (cpus = n)");
     if (config->memory < MEMORY_MIN || config->memory > MEMORY_MAX || config->memory % GUEST_CHUNK)
         return refuse(config, "memory must be 4M to 64G, in steps of 2M");
     if (config->nic[0])
@@ -248,160 +265,52 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     return OK;
 }
 
-static enum status target_write(void *ctx, uint64_t gpa, const void *from, uint64_t size)
+/// Waiting for INIT and SIPI, as every processor but the first does.
+static void power_on(struct vcpu *v)
 {
-    return guest_memory_write(ctx, gpa, from, size);
+    v->tsc_offset = 0;
+    v->sipi_pending = false;
+    v->event.valid = false;
+    v->nmi_pending = false;
+    lapic_reset(&v->lapic, v->index, v->index == 0, &v->guest->lapic_ops);
+    msr_reset(v);
+    atomic_store(&v->attention, 0);
+    atomic_store(&v->state, VCPU_WAIT_SIPI);
 }
 
-static enum status target_fill(void *ctx, uint64_t gpa, uint8_t byte, uint64_t size)
+void guest_start_waiting(struct guest *g)
 {
-    return guest_memory_fill(ctx, gpa, byte, size);
-}
-
-static const struct segment flat_data = {.selector = 16, .limit = 0xffffffff, .access_rights = 0xc093};
-
-static void start_segments(struct vcpu_start *s, struct segment code, struct segment data)
-{
-    for (unsigned i = 0; i < SEG_LDTR; i++)
-        s->segments[i] = i == SEG_CS ? code : data;
-    s->segments[SEG_LDTR] = (struct segment){.access_rights = 0x10000};
-    s->segments[SEG_TR] = (struct segment){.limit = 0x67, .access_rights = 0x8b};
-}
-
-/// 32-bit protected mode without paging, flat segments, interrupts off (Multiboot 3.2).
-static void start_multiboot(const struct multiboot_entry *entry, struct vcpu_start *s)
-{
-    *s = (struct vcpu_start){.rip = entry->eip, .cr0 = CR0_PE | CR0_ET};
-    s->gpr[RAX] = MULTIBOOT_ENTRY_MAGIC;
-    s->gpr[RBX] = entry->ebx;
-    s->gdtr.limit = s->idtr.limit = 0xffff;
-    start_segments(s, (struct segment){.selector = 8, .limit = 0xffffffff, .access_rights = 0xc09b},
-                   flat_data);
-}
-
-/// Long mode, interrupts off (Linux, boot.rst, "64-bit Boot Protocol").
-static void start_linux(const struct linux_entry *entry, struct vcpu_start *s)
-{
-    struct segment data = flat_data;
-    data.selector = LINUX_DATA_SELECTOR;
-    *s = (struct vcpu_start){.rip = entry->rip,
-                             .cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG,
-                             .cr3 = entry->cr3,
-                             .cr4 = CR4_PAE,
-                             .efer = EFER_LME | EFER_LMA};
-    s->gpr[RSI] = entry->rsi;
-    s->gdtr.base = entry->gdt;
-    s->gdtr.limit = entry->gdt_limit;
-    start_segments(
-        s, (struct segment){.selector = LINUX_CODE_SELECTOR, .limit = 0xffffffff, .access_rights = 0xa09b},
-        data);
-}
-
-static enum status load_multiboot(struct guest *g, const struct image_target *target,
-                                  struct vcpu_start *start, const char **why)
-{
-    const struct boot_guest *c = g->config;
-    struct image_module modules[BOOT_MODULES_MAX];
-    struct multiboot_entry entry;
-    char(*args)[BOOT_PATH_MAX + sizeof c->modules[0].args + 1] = calloc(BOOT_MODULES_MAX, sizeof *args);
-    if (!args) {
-        *why = "has modules, and there is no memory for their arguments";
-        return ERR_NOMEM;
+    for (uint32_t i = 1; i < g->config->cpus; i++) {
+        struct vcpu *v = &g->vcpus[i];
+        if (atomic_load(&v->state) != VCPU_WAIT_SIPI || !v->sipi_pending)
+            continue;
+        struct vcpu_start start;
+        start_real_mode(v->sipi_vector, &start);
+        v->sipi_pending = false;
+        v->tsc_offset = g->vcpus[0].tsc_offset;
+        guest_virt->vcpu_reset(v, &start);
+        atomic_store(&v->state, VCPU_RUNNABLE);
     }
-
-    for (uint32_t i = 0; i < c->module_count; i++) {
-        snprintf(args[i], sizeof args[i], "%s%s%s", c->modules[i].path, c->modules[i].args[0] ? " " : "",
-                 c->modules[i].args);
-        modules[i] = (struct image_module){
-            .bytes = phys_to_virt(c->modules[i].base), .size = c->modules[i].size, .args = args[i]};
-    }
-    const struct multiboot_image image = {.kernel = phys_to_virt(c->kernel.base),
-                                          .kernel_size = c->kernel.size,
-                                          .cmdline = c->cmdline,
-                                          .modules = modules,
-                                          .module_count = c->module_count};
-    enum status s = multiboot_load(&image, target, &entry, why);
-    free(args);
-    if (s == OK)
-        start_multiboot(&entry, start);
-    return s;
-}
-
-static enum status load_linux(struct guest *g, const struct image_target *target, struct vcpu_start *start,
-                              const char **why)
-{
-    const struct boot_guest *c = g->config;
-    const struct linux_image image = {.kernel = phys_to_virt(c->kernel.base),
-                                      .kernel_size = c->kernel.size,
-                                      .initrd = c->initrd.size ? phys_to_virt(c->initrd.base) : NULL,
-                                      .initrd_size = c->initrd.size,
-                                      .cmdline = c->cmdline,
-                                      .rsdp = GUEST_ACPI_BASE};
-    struct linux_entry entry;
-    enum status s = linux_load(&image, target, &entry, why);
-    if (s == OK)
-        start_linux(&entry, start);
-    return s;
-}
-
-/// The tables every guest finds below 1 MiB, by the RSDP's signature or by what its loader is told.
-static enum status write_acpi(struct guest *g)
-{
-    extern const uint8_t _binary_dsdt_aml_start[], _binary_dsdt_aml_end[]; // hv/platform/dsdt.asl
-    const struct acpi_machine machine = {.cpus = g->config->cpus,
-                                         .dsdt = _binary_dsdt_aml_start,
-                                         .dsdt_size =
-                                             (size_t)(_binary_dsdt_aml_end - _binary_dsdt_aml_start)};
-    uint64_t room;
-    size_t used;
-    void *at = guest_memory_at(g, GUEST_ACPI_BASE, &room);
-    return at ? acpi_tables_build(&machine, GUEST_ACPI_BASE, at, GUEST_ACPI_SIZE, &used) : ERR_RANGE;
-}
-
-static enum status load_image(struct guest *g, struct vcpu_start *start)
-{
-    const struct boot_guest *c = g->config;
-    const char *why = "";
-    const struct image_target target = {
-        .write = target_write,
-        .fill = target_fill,
-        .ctx = g,
-        .low_end = g->memory < GUEST_LOW_END ? g->memory : GUEST_LOW_END,
-        .high_end = g->memory > GUEST_LOW_END ? g->memory - GUEST_LOW_END + GUEST_HIGH_START : 0};
-    enum status s = linux_is_image(phys_to_virt(c->kernel.base), c->kernel.size)
-                        ? load_linux(g, &target, start, &why)
-                        : load_multiboot(g, &target, start, &why);
-    if (s != OK) {
-        snprintf(g->stop_reason, sizeof g->stop_reason, "kernel %s %s", c->kernel.path, why);
-        return s;
-    }
-    s = write_acpi(g);
-    if (s != OK)
-        snprintf(g->stop_reason, sizeof g->stop_reason, "no room for its ACPI tables");
-    return s;
 }
 
 void guest_start(struct guest *g)
 {
     struct vcpu_start start;
-    struct vcpu *v = &g->vcpus[0];
 
     if (g->starts++ > 0)
         guest_memory_clear(g);
-    if (load_image(g, &start) != OK) {
+    if (start_load(g, &start) != OK) {
         log_error(g->config->name, "not started: %s", g->stop_reason);
         atomic_store(&g->state, GUEST_STOPPED);
         return;
     }
     bus_guest_start(g->bus);
-    v->tsc_offset = 0;
-    lapic_reset(&v->lapic, v->index, true, &g->lapic_ops);
-    msr_reset(v);
-    guest_virt->vcpu_reset(v, &start);
-    atomic_store(&v->attention, 0);
+    for (uint32_t i = 0; i < g->config->cpus; i++)
+        power_on(&g->vcpus[i]);
+    guest_virt->vcpu_reset(&g->vcpus[0], &start);
     g->stop_reason[0] = 0;
     atomic_store(&g->state, GUEST_RUNNING);
-    atomic_store(&v->state, VCPU_RUNNABLE);
+    atomic_store(&g->vcpus[0].state, VCPU_RUNNABLE);
     log_info(g->config->name, "started, entry 0x%llx, at TSC %llu", (unsigned long long)start.rip,
              (unsigned long long)rdtsc());
     trace(TRACE_GUEST_START, g->index);

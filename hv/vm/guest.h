@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest: memory, devices, vCPUs, and its life (waiting for devices -> running -> stopped).
-// One vCPU per guest in this version; GUEST_CPUS_MAX says so and guest_create() refuses more.
+// All vCPUs of a guest run on one CPU of the machine, so its devices need no lock.
 #pragma once
 #include "hv/bus/bus.h"
 #include "hv/platform/devices.h"
@@ -14,7 +14,7 @@
 #include "rt/frames.h"
 #include "rt/status.h"
 
-#define GUEST_CPUS_MAX   1u
+#define GUEST_CPUS_MAX   8u
 #define GUEST_LOW_END    0xc0000000ull // RAM below 4 GiB ends here; the rest is from 4 GiB on
 #define GUEST_HIGH_START 0x100000000ull
 #define GUEST_HOLE_START 0xa0000ull // legacy video memory: nobody's
@@ -66,6 +66,7 @@ struct guest {
     uint8_t typed[64];
     _Atomic uint32_t typed_in, typed_out;
 
+    struct vcpu *running; // whose slice it is; NULL: none of this guest's
     struct vcpu vcpus[GUEST_CPUS_MAX];
     struct lapic_ops lapic_ops;
 };
@@ -82,6 +83,8 @@ extern const struct virt_ops *guest_virt;
 
 /// Loads the image and makes the vCPU runnable. On failure the guest is STOPPED with a reason.
 void guest_start(struct guest *g);
+/// Starts vCPUs that a SIPI has come for; called by the scheduler, between slices.
+void guest_start_waiting(struct guest *g);
 /// Stops it: vCPUs leave, devices are reset. `reason` is a sentence.
 void guest_stop(struct guest *g, const char *reason);
 /// Power-on state, image loaded again.

@@ -35,8 +35,11 @@ static void run_slice(struct vcpu *v)
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
-    if (guest_virt->run(v) == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
-        log_info(v->guest->config->name, "vCPU %u halted with interrupts off: only a reset can wake it",
+    v->guest->running = v;
+    enum run_result result = guest_virt->run(v);
+    v->guest->running = NULL;
+    if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
+        log_info(v->guest->config->name, "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
                  (unsigned)v->index);
 }
 
@@ -52,6 +55,7 @@ _Noreturn void sched_run(void (*tend)(void))
             if (!g || sched_cpu_of(i) != self)
                 continue;
             guest_tend(g);
+            guest_start_waiting(g);
             for (uint32_t c = 0; c < g->config->cpus; c++) {
                 struct vcpu *v = &g->vcpus[c];
                 wake(v);

@@ -18,7 +18,8 @@ enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R
 enum vcpu_state {
     VCPU_STOPPED, // not to be run: guest not started, or stopped
     VCPU_RUNNABLE,
-    VCPU_HALTED, // HLT: runs again when an interrupt or NMI waits
+    VCPU_WAIT_SIPI, // after power-on or INIT: runs when a start-up IPI comes
+    VCPU_HALTED,    // HLT: runs again when an interrupt or NMI waits
 };
 
 /// Reasons to look before the next VM entry (vcpu.attention).
@@ -53,6 +54,8 @@ struct vcpu {
         uint32_t length; // of the instruction, for software interrupts
     } event;
     bool nmi_pending;
+    bool sipi_pending;
+    uint8_t sipi_vector;
     bool halt_interruptible; // RFLAGS.IF at the HLT
 
     uint64_t xcr0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""An unmodified Debian kernel (package linux-image-cloud-amd64) boots in a guest to its init, takes input through its UART's interrupt,
+"""An unmodified Debian kernel (package linux-image-cloud-amd64) boots in a guest of two vCPUs to its init, takes input through its UART's interrupt,
 finds nothing to warn about, and powers off through ACPI."""
 import os
 import re
@@ -43,7 +43,7 @@ def test_debian_kernel(lab):
         busybox = f.read()
     initrd = cpio({d: (0o040755, b"") for d in ("bin", "proc", "sys", "dev")} | {
         "init": (0o100755, INIT), "bin/busybox": (0o100755, busybox)})
-    ini = ("[node]\nname = host1\nrole = host\naddress = 10.7.0.1/24\n[guest linux]\nmemory = 256M\nkernel = vmlinuz\ninitrd = initrd\n"
+    ini = ("[node]\nname = host1\nrole = host\naddress = 10.7.0.1/24\n[guest linux]\nmemory = 256M\ncpus = 2\nkernel = vmlinuz\ninitrd = initrd\n"
            "cmdline = console=ttyS0,115200 panic=-1\n")
     l = lab({"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "ini": ini,
                                 "files": {"vmlinuz": os.path.join(DEPS, "vmlinuz"), "initrd": initrd}}}})
@@ -59,6 +59,7 @@ def test_debian_kernel(lab):
     console.expect(r"linux: stopped: powered off", 300)
     text = console.text
     assert "init: clocksource tsc" in text
+    assert re.search(r"smp: Brought up 1 node, 2 CPUs", text)
     assert "init: uart interrupt found" in text
     assert int(re.search(r"init: timer interrupts (\d+)", text)[1]) > 100
     assert [w[0] for w in re.finditer(r"init: warning: .*", text) if not re.search(OF_THE_CPU, w[0])] == []
