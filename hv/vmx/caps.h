@@ -22,7 +22,9 @@ struct vmx_controls {
     bool preemption_timer, virtual_nmis, vpid;
     bool ept_2m, ept_1g, ept_dirty;
     uint8_t timer_shift; // preemption timer counts TSC >> shift
+    uint8_t zero;        // in place of padding: CPUs' words are compared as bytes
 };
+_Static_assert(sizeof(struct vmx_controls) == 5 * 4 + 8, "no padding");
 
 /// (wanted | must_be_1) & may_be_1 of a capability MSR (low half: allowed 0-settings, high half: allowed
 /// 1-settings).

@@ -12,6 +12,7 @@ static const struct {
     {"mmio", rogue_mmio},
     {"storm", rogue_storm},
     {"step", rogue_step},
+    {"own", rogue_own},
     {"odd", rogue_odd},
     {"registers", rogue_registers},
     {"vmx", rogue_vmx},

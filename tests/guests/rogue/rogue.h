@@ -25,6 +25,7 @@ void rogue_ports(void);
 void rogue_mmio(void);
 void rogue_storm(void);
 void rogue_step(void);
+void rogue_own(void);
 void rogue_odd(void);
 void rogue_registers(void);
 void rogue_vmx(void);
