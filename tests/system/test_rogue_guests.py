@@ -53,6 +53,18 @@ def test_survivors(lab):
     assert l["host1"].complaints() == []
 
 
+def test_processor_state(lab):
+    """Single steps over what exits, and the registers of two guests on one CPU."""
+    own = [pair.guest(f"own{seed}", "rogue", f"do=own seed={seed} count=200", memory="32M", kernel="rogue") for seed in (3, 99)]
+    l = lab(pair.description(rogues("step") + own, elves=["rogue"]))
+    l.start()
+    for name in ("step", "own3", "own99"):
+        ended(l, name, "powered off")
+    assert "rogue: 17 single steps of 17, DR7.GD caught, cleared" in pair.guest_lines(l["host1"], "step")
+    for name in ("own3", "own99"):
+        assert "rogue: own registers looked at 200 times, changed 0 times; 11 of 11 MSRs" in pair.guest_lines(l["host1"], name)
+
+
 def test_the_lost(lab):
     """Guests that do not survive, beside one that works with its device all the time."""
     names = ["garbage", "triple", "hlt", "exceptions", "fetch", "pci", "spin"]
@@ -105,7 +117,7 @@ def test_the_unruly(lab):
         if not console.seen(rf"{name}\| rogue: \w+ begins"):
             console.expect(rf"{name}\| rogue: \w+ begins", pair.BOOT)
     ended(l, "task", "hardware task switch")
-    ended(l, "stack", "")
+    ended(l, "stack", "delivering vector 6 needed guest-physical 0x[0-9a-f]+, which is not memory")
     first = pair.ask(l["host1"], "exits cpuid", "unowned port reads")
     second = pair.ask(l["host1"], "exits cpuid", "unowned port reads")
     counts = [int(re.search(r"CPUID +(\d+)", text)[1]) for text in (first, second)]
