@@ -452,6 +452,11 @@ void lapic_reset(struct lapic *l, uint32_t id, bool bootstrap, const struct lapi
     power_up(l);
 }
 
+void lapic_init(struct lapic *l)
+{
+    power_up(l);
+}
+
 /// 10.12.5.1 (figure 10-27): which changes of mode exist. The page cannot be moved: nothing that runs here
 /// moves it.
 static bool write_base(struct lapic *l, uint64_t value)

@@ -40,9 +40,11 @@ struct lapic {
     uint64_t bus_divisor; // TSC ticks per APIC timer tick at divide-by-1
 };
 
-/// State after power-up or INIT. bus_divisor is the caller's and is kept. A fixed IPI to itself does not go
+/// State after power-up. bus_divisor is the caller's and is kept. A fixed IPI to itself does not go
 /// through ops->ipi.
 void lapic_reset(struct lapic *l, uint32_t id, bool bootstrap, const struct lapic_ops *ops);
+/// INIT: as after power-up, but IA32_APIC_BASE, and with it x2APIC mode, stays (SDM vol. 3, 10.12.5.1).
+void lapic_init(struct lapic *l);
 /// 32-bit register access at an offset of the xAPIC page (aligned to 16). `now` = guest TSC.
 uint32_t lapic_read(struct lapic *l, uint32_t offset, uint64_t now);
 void lapic_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);

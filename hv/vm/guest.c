@@ -94,7 +94,7 @@ static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vect
         break;
     case IPI_INIT: // the bootstrap processor would start at a reset vector that nobody put anything at
         if (apic_id != 0) {
-            lapic_reset(&v->lapic, v->index, false, &g->lapic_ops);
+            lapic_init(&v->lapic);
             v->sipi_pending = false;
             atomic_store(&v->state, VCPU_WAIT_SIPI);
             atomic_fetch_or(&v->attention, ATTENTION_LEAVE);

@@ -39,7 +39,8 @@ static void run_slice(struct vcpu *v)
     enum run_result result = guest_virt->run(v);
     v->guest->running = NULL;
     if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
-        log_info(v->guest->config->name, "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
+        log_info(v->guest->config->name,
+                 "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
                  (unsigned)v->index);
 }
 
@@ -56,7 +57,8 @@ _Noreturn void sched_run(void (*tend)(void))
                 continue;
             guest_tend(g);
             guest_start_waiting(g);
-            for (uint32_t c = 0; c < g->config->cpus; c++) {
+            // Once one of them has stopped or reset the guest, the others run no more.
+            for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
                 struct vcpu *v = &g->vcpus[c];
                 wake(v);
                 if (atomic_load(&v->state) == VCPU_RUNNABLE) {

@@ -307,14 +307,36 @@ static void test_x2apic(void **state)
     assert_int_equal(l->base_msr, 0xfee00900); // BSP stays
 }
 
+static void test_init_keeps_mode(void **state)
+{
+    (void)state;
+    uint64_t base;
+    assert_true(lapic_msr_write(l, 0x1b, 0xfee00d00, 0)); // x2APIC
+    assert_true(lapic_msr_write(l, 0x808, 0x50, 0));
+    lapic_set_irr(l, 0x60, false);
+    lapic_init(l);
+    assert_true(lapic_msr_read(l, 0x1b, 0, &base));
+    assert_int_equal(base, 0xfee00d00);
+    assert_int_equal(l->tpr, 0);
+    assert_int_equal(lapic_pending(l), -1);
+    assert_int_equal(l->svr, 0xff);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
-        T(test_reset_state),     T(test_priorities), T(test_level),
-        T(test_illegal_vectors), T(test_one_shot),   T(test_periodic),
-        T(test_deadline),        T(test_ipis),       T(test_logical_destinations),
+        T(test_reset_state),
+        T(test_priorities),
+        T(test_level),
+        T(test_illegal_vectors),
+        T(test_one_shot),
+        T(test_periodic),
+        T(test_deadline),
+        T(test_ipis),
+        T(test_logical_destinations),
         T(test_x2apic),
+        T(test_init_keeps_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
