@@ -2,6 +2,8 @@
 """Guests that do what no guest should: each survives or ends alone, the host's console answers, and the others notice nothing."""
 import re
 
+import pytest
+
 import pair
 
 
@@ -21,10 +23,11 @@ def ended(lab, name, how, timeout=600):
         console.expect(rf"\b{name}: stopped: {how}", timeout)
 
 
-def test_survivors(lab):
+@pytest.mark.parametrize("cpu", ["corei7_skylake_x", "corei7_haswell_4770"])  # with APICv, and without
+def test_survivors(lab, cpu):
     """What faults in the guest, or is nothing, as on a PC."""
     names = ["msrs", "ports", "mmio", "storm", "odd", "registers", "vmx", "lapic"]
-    l = lab(pair.description(rogues(*names), elves=["rogue"]))
+    l = lab(pair.description(rogues(*names), elves=["rogue"], host={"cpu": cpu}))
     l.start()
     l["host1"].console.expect("host: up", pair.BOOT)
     for name in names:
