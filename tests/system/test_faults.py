@@ -169,6 +169,6 @@ def test_remote_stops_and_returns(lab):
         console.expect(rf"{guest}: stopped: powered off", 60)
         console.send("\x1d")
         console.expect(f"back from {guest}", 60)
-    # docs/protocol.md, section 10: no read waits longer than 3.5 s (by the host's clock)
+    # docs/protocol.md, section 10: no read waits longer than 2.3 s (by the host's clock), and the bus gives up after 3 s whatever happens
     slowest = [int(m[1]) for m in console.seen(r"watch: the slowest read took (\d+) ticks")]
-    assert len(slowest) == 2 and 0.1 < max(slowest) / tsc_hz(l) < 3.6
+    assert len(slowest) == 2 and 0.1 < max(slowest) / tsc_hz(l) < 3.0
