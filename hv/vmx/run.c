@@ -92,11 +92,13 @@ void vmx_dump(struct vcpu *v)
     log_error(who, "vCPU %u on CPU %u, last exit: %s", (unsigned)v->index, (unsigned)v->cpu,
               vmx_reason_name((uint32_t)vmread(EXIT_REASON) & 0xffff));
     dump_registers(v, who);
-    for (unsigned i = 0; i + 2 < sizeof fields / sizeof *fields; i += 3)
-        log_error(who, "  %-30s %016llx  %-30s %016llx  %-30s %016llx", fields[i].name,
-                  (unsigned long long)vmread(fields[i].field), fields[i + 1].name,
-                  (unsigned long long)vmread(fields[i + 1].field), fields[i + 2].name,
-                  (unsigned long long)vmread(fields[i + 2].field));
+    const unsigned count = sizeof fields / sizeof *fields;
+    for (unsigned i = 0; i < count; i += 2) {
+        bool pair = i + 1 < count;
+        log_error(who, "  %-30s %016llx  %-30s %016llx", fields[i].name,
+                  (unsigned long long)vmread(fields[i].field), pair ? fields[i + 1].name : "",
+                  pair ? (unsigned long long)vmread(fields[i + 1].field) : 0);
+    }
 }
 
 static void vmx_offers(bool *rdtscp, bool *invpcid)
