@@ -109,6 +109,7 @@ _Noreturn void role_main(const struct boot_info *info)
     virt->offers(&rdtscp, &invpcid);
     cpuid_start(rdtscp, invpcid);
     msr_start();
+    sched_start();
     start_network(info);
     create_guests(info, virt);
     memory_report();

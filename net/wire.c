@@ -94,7 +94,7 @@ static bool bar_valid(const struct wire_bar *b)
 
 bool wire_function_valid(const struct wire_function *f)
 {
-    if (f->vendor == 0xffff || f->pin > 4 || (f->flags & ~(WIRE_FN_BUSY | WIRE_FN_FLR)) != 0 ||
+    if (f->vendor == 0xffff || f->pin > 4 || (f->flags & ~(WIRE_FN_BUSY | WIRE_FN_FLR | WIRE_FN_MSI)) != 0 ||
         f->reserved != 0)
         return false;
     for (unsigned i = 0; i < 6; i++) {
@@ -198,11 +198,14 @@ static const struct rule {
     [REC_ATTACH] = {TO_REMOTE, 0, sizeof(struct wire_attach), sizeof(struct wire_attach)},
     [REC_DETACH] = {TO_REMOTE, FN, 0, 0},
     [REC_RESET] = {TO_REMOTE, FN, 0, 0},
+    [REC_INTERRUPTS] = {TO_REMOTE, FN, sizeof(struct wire_interrupts),
+                        sizeof(struct wire_interrupts) + WIRE_MSIX_MAX / 8},
     [REC_INTX] = {TO_HOST, FN, sizeof(struct wire_intx), sizeof(struct wire_intx)},
     [REC_MSI] = {TO_HOST, FN, sizeof(struct wire_msi), sizeof(struct wire_msi)},
     [REC_GONE] = {TO_HOST, FN, 0, 0},
     [REC_ERROR] = {TO_HOST, FN, sizeof(struct wire_error), sizeof(struct wire_error)},
     [REC_CREDIT] = {TO_REMOTE | TO_HOST, FN, sizeof(struct wire_credit), sizeof(struct wire_credit)},
+    [REC_EOI] = {TO_REMOTE, FN, 0, 0},
 };
 
 static bool access_valid(const struct rule *rule, const struct wire_access *a, size_t size)
@@ -239,6 +242,19 @@ static bool completion_valid(const struct wire_record *rec)
     }
 }
 
+static bool interrupts_valid(const struct wire_interrupts *w, size_t size)
+{
+    static const uint16_t most[] = {[INTERRUPTS_OFF] = 0,
+                                    [INTERRUPTS_INTX] = 0,
+                                    [INTERRUPTS_MSI] = WIRE_MSI_MAX,
+                                    [INTERRUPTS_MSIX] = WIRE_MSIX_MAX};
+    if (w->mode > INTERRUPTS_MSIX || w->reserved != 0 || w->count > most[w->mode] ||
+        (w->count == 0) != (most[w->mode] == 0) || size != sizeof *w + (w->count + 7u) / 8)
+        return false;
+    const uint8_t *bits = (const uint8_t *)(w + 1);
+    return w->count % 8 == 0 || bits[w->count / 8] >> w->count % 8 == 0;
+}
+
 static bool event_valid(const struct wire_record *rec)
 {
     const uint8_t *b = (const uint8_t *)(rec + 1);
@@ -273,6 +289,8 @@ enum wire_fault wire_check_record(const struct wire_record *rec, enum wire_direc
         return WIRE_BAD_FIELD;
     if ((rule->flags & ACCESS) != 0)
         return access_valid(rule, (const struct wire_access *)(rec + 1), size) ? WIRE_FINE : WIRE_BAD_FIELD;
+    if (rec->type == REC_INTERRUPTS)
+        return interrupts_valid((const struct wire_interrupts *)(rec + 1), size) ? WIRE_FINE : WIRE_BAD_FIELD;
     return event_valid(rec) ? WIRE_FINE : WIRE_BAD_FIELD;
 }
 

@@ -123,12 +123,14 @@ enum wire_record_type {
     REC_ATTACH = 0x20, // claim a function; CPLD carries struct wire_attached
     REC_DETACH,        // no body
     REC_RESET,         // function level reset; no body
+    REC_INTERRUPTS,    // which interrupts of the function are wanted: struct wire_interrupts
     // events (remote -> host, posted)
     REC_INTX = 0x30, // struct wire_intx
     REC_MSI,         // struct wire_msi
     REC_GONE,        // function went away; no body
     REC_ERROR,       // struct wire_error
     REC_CREDIT,      // flow control, struct wire_credit; between the users of the link
+    REC_EOI,         // host -> remote, posted: the guest has served INTx, look again; no body
     // 0x40..0x5f: DMA mirror (next issue)
 };
 
@@ -196,6 +198,7 @@ _Static_assert(sizeof(struct wire_function) == 92, "wire format");
 
 #define WIRE_FN_BUSY 0x01u // lent to a host now
 #define WIRE_FN_FLR  0x02u // can be reset alone
+#define WIRE_FN_MSI  0x04u // MSI and MSI-X, where it has them, can be enabled
 
 /// Body of REC_ATTACH: the function wanted. The host's name is in HELLO.
 struct wire_attach {
@@ -208,6 +211,21 @@ struct wire_attached {
     uint16_t credits; // posted requests not yet returned by REC_CREDIT that may be on their way to it
     struct wire_function info;
 } __attribute__((packed));
+
+#define WIRE_MSI_MAX  32u   // PCI 3.0, 6.8.1.3
+#define WIRE_MSIX_MAX 2048u // PCI 3.0, 6.8.2.3
+
+enum wire_interrupt_mode { INTERRUPTS_OFF, INTERRUPTS_INTX, INTERRUPTS_MSI, INTERRUPTS_MSIX };
+
+/// Body of REC_INTERRUPTS. Behind it (count + 7) / 8 bytes: bit i says that message i is wanted; bits from
+/// `count` on are 0. It replaces what was wanted before, and begins anew: an INTx that is asserted is told
+/// again.
+struct wire_interrupts {
+    uint8_t mode; // enum wire_interrupt_mode
+    uint8_t reserved;
+    uint16_t count; // MSI: 1..WIRE_MSI_MAX, MSI-X: 1..WIRE_MSIX_MAX, else 0
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_interrupts) == 4, "wire format");
 
 /// REC_INTX.
 struct wire_intx {

@@ -75,6 +75,15 @@ struct function_reset {
     uint64_t count, failed;
 };
 
+/// What its host wants of it (remote-fw/interrupts.c).
+struct function_interrupts {
+    uint8_t mode;       // enum wire_interrupt_mode
+    bool asserted;      // INTx: told, and neither ended nor gone since
+    bool ended;         // INTx: look at once
+    uint64_t looked_ns; // INTx
+    uint64_t told;      // events told to hosts
+};
+
 struct function {
     const struct function_ops *ops;
     void *device; // for ops
@@ -84,6 +93,7 @@ struct function {
     uint64_t msix_offset, msix_size; // MSI-X table; size 0: none
     struct config_map config;
     struct function_reset reset;
+    struct function_interrupts interrupts;
 
     enum function_state state;
     const void *owner;     // NULL: nobody

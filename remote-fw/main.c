@@ -9,6 +9,7 @@
 #include "remote-fw/device.h"
 #include "remote-fw/lending.h"
 #include "remote-fw/server.h"
+#include "remote-fw/vectors.h"
 #include "rt/irq.h"
 #include "rt/log.h"
 #include "rt/role.h"
@@ -98,7 +99,8 @@ static void sleep(struct nic *nic, uint8_t timer)
     nic->ops->irq_enable(nic, true);
     uint64_t next = net_poll() ? 0 : net_next_ns();
     if (next) {
-        apic_timer(timer, next < IDLE_MOST_NS ? next : IDLE_MOST_NS);
+        uint64_t most = server_looks_ns(IDLE_MOST_NS);
+        apic_timer(timer, next < most ? next : most);
         wait_interrupt();
         apic_timer(timer, 0);
     }
@@ -113,6 +115,7 @@ static _Noreturn void serve(struct nic *nic)
         log_info("remote", "no interrupt to wake up by: polling always");
     net_lock();
     for (uint64_t last = time_ns();;) {
+        vectors_breathe(); // messages of lent functions
         unsigned frames = net_poll();
         bool busy = server_poll(), typed = shell_poll();
         uint64_t now = time_ns();
@@ -134,6 +137,7 @@ _Noreturn void role_main(const struct boot_info *info)
     uint32_t unicast_to;
     struct nic *nic = start_network(info, &nic_device);
     choose_functions(info, nic_device);
+    vectors_start(&functions);
     memcpy(&unicast_to, info->node.peer, sizeof unicast_to);
 
     net_lock();

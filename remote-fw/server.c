@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The remote's side of links (remote-fw/server.h).
 #include "remote-fw/server.h"
+#include "remote-fw/interrupts.h"
 #include "remote-fw/reset.h"
 #include "rt/log.h"
 #include "rt/time.h"
@@ -112,6 +113,7 @@ static void complete_attach(struct server_host *host, struct function *f, uint16
 static void release(struct function *f, const char *why)
 {
     log_info("lend", PCI_FORMAT " released by host \"%s\": %s", PCI_ARGS(f->info.at), server_owner(f), why);
+    interrupts_off(f);
     functions_release(server.functions, f);
     server.changed = true;
     if (f->state != FUNCTION_RESETTING)
@@ -156,12 +158,17 @@ static void attach(struct server_host *host, const struct wire_record *rec, cons
         reset_begin(f, time_ns());
 }
 
-static void control(struct server_host *host, const struct wire_record *rec)
+static void control(struct server_host *host, const struct wire_record *rec, const void *body, size_t size)
 {
     struct function *f = functions_of(server.functions, host, rec->function);
     if (!f) {
         server.functions->counters.refused[REFUSED_HANDLE]++;
         complete(host, rec->function, rec->tag, CPL_UR, NULL, 0);
+        return;
+    }
+    if (rec->type == REC_INTERRUPTS) {
+        complete(host, rec->function, rec->tag,
+                 f->state == FUNCTION_RESETTING ? CPL_CRS : interrupts_set(f, body, size), NULL, 0);
         return;
     }
     if (rec->type == REC_RESET) {
@@ -171,6 +178,7 @@ static void control(struct server_host *host, const struct wire_record *rec)
         }
         f->pending_type = REC_RESET;
         f->pending_tag = rec->tag;
+        interrupts_off(f);
         reset_begin(f, time_ns());
         return;
     }
@@ -234,6 +242,50 @@ static void poll_resets(uint64_t now)
     }
 }
 
+// --- interrupts ---
+
+/// False: not now. Completions that wait were earlier.
+static bool tell(struct function *f, uint8_t type, const void *body, size_t size)
+{
+    struct server_host *host = owner_of(f);
+    struct wire_record rec = {.type = type, .function = f->handle};
+    if (!host || !host->link || host->close_why || host->pending_count ||
+        link_send(host->link, &rec, body, size, NULL, 0) != OK)
+        return false;
+    f->interrupts.told++;
+    server.busy = host->unflushed = true;
+    return true;
+}
+
+static void poll_interrupts(uint64_t now)
+{
+    struct function *f;
+    uint16_t entry;
+    for (unsigned slot = 0; interrupts_take(&slot, &f, &entry); slot++) {
+        struct wire_msi msi = {.vector = entry};
+        if (!tell(f, REC_MSI, &msi, sizeof msi))
+            interrupts_keep(slot);
+    }
+    for (unsigned i = 0; i < server.functions->count; i++) {
+        bool asserted;
+        f = &server.functions->all[i];
+        if (f->interrupts.mode != INTERRUPTS_INTX || !interrupts_intx(f, now, &asserted))
+            continue;
+        struct wire_intx intx = {.pin = f->info.pin, .asserted = asserted};
+        if (tell(f, REC_INTX, &intx, sizeof intx))
+            interrupts_intx_told(f, asserted);
+    }
+}
+
+uint64_t server_looks_ns(uint64_t most)
+{
+    for (unsigned i = 0; i < server.functions->count; i++) {
+        if (server.functions->all[i].interrupts.mode == INTERRUPTS_INTX && most > INTX_SLEEP_NS)
+            return INTX_SLEEP_NS;
+    }
+    return most;
+}
+
 // --- link events ---
 
 static enum status accept_host(void *arg, const char *node, uint32_t peer, void **ctx, const char **why)
@@ -275,8 +327,17 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
         return;
     case REC_DETACH:
     case REC_RESET:
-        control(host, rec);
+    case REC_INTERRUPTS:
+        control(host, rec, body, size);
         return;
+    case REC_EOI: {
+        struct function *ended = functions_of(server.functions, host, rec->function);
+        if (ended)
+            interrupts_eoi(ended);
+        else
+            server.functions->counters.refused[REFUSED_HANDLE]++;
+        return;
+    }
     default:
         break;
     }
@@ -360,6 +421,7 @@ bool server_poll(void)
         if (f->owner && f->credits_used >= FUNCTION_CREDITS_BATCH)
             return_credits(owner_of(f), f);
     }
+    poll_interrupts(time_ns());
     for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
         struct server_host *host = &server.hosts[i];
         if (!host->link)

@@ -36,6 +36,8 @@ bool server_poll(void);
 /// Ends all links (the machine goes down): hosts learn at once.
 void server_stop(const char *why);
 
+/// How long this CPU may sleep, at most `most`: an INTx is not heard, it must be looked for.
+uint64_t server_looks_ns(uint64_t most);
 struct functions *server_functions(void);
 /// NULL: row not in use.
 const struct server_host *server_host_at(unsigned index);

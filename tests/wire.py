@@ -8,8 +8,9 @@ MAGIC, VERSION, PORT = 0x53424146, 1, 51966
 ANNOUNCE, HELLO, HELLO_ACK, DATA, ACK, BYE = range(1, 7)
 CFG_RD, CFG_WR, IO_RD, IO_WR, MRD, MWR = range(0x01, 0x07)
 CPL, CPLD = 0x10, 0x11
-ATTACH, DETACH, RESET = range(0x20, 0x23)
-INTX, MSI, GONE, ERROR, CREDIT = range(0x30, 0x35)
+ATTACH, DETACH, RESET, INTERRUPTS = range(0x20, 0x24)
+INTX, MSI, GONE, ERROR, CREDIT, EOI = range(0x30, 0x36)
+OFF, BY_INTX, BY_MSI, BY_MSIX = range(4)
 SC, UR, CRS, CA, OWNED, NOT_LENT = 0, 1, 2, 4, 0x10, 0x11
 
 
@@ -27,6 +28,11 @@ def record(kind, function=0, tag=0, body=b"", status=0):
 
 def access(kind, function, tag, bar, offset, size, data=b""):
     return record(kind, function, tag, struct.pack("<BBHII", bar, 0, size, offset >> 32, offset & 0xFFFFFFFF) + data)
+
+
+def interrupts(handle, tag, mode, count=0, wanted=()):
+    bits = sum(1 << n for n in wanted)
+    return record(INTERRUPTS, handle, tag, struct.pack("<BBH", mode, 0, count) + bits.to_bytes((count + 7) // 8, "little"))
 
 
 def pci(bus, device, fn, segment=0):

@@ -31,17 +31,21 @@ local records = {
     [0x20] = { "ATTACH", "r", 4, 4, "attach" },
     [0x21] = { "DETACH", "r", 0, 0, "control" },
     [0x22] = { "RESET", "r", 0, 0, "control" },
+    [0x23] = { "INTERRUPTS", "r", 4, 260, "interrupts" },
     [0x30] = { "INTx", "h", 4, 4, "intx" },
     [0x31] = { "MSI", "h", 4, 4, "msi" },
     [0x32] = { "GONE", "h", 0, 0, "event" },
     [0x33] = { "ERROR", "h", 4, 4, "error" },
     [0x34] = { "CREDIT", "b", 4, 4, "credit" },
+    [0x35] = { "EOI", "r", 0, 0, "event" },
 }
 local record_names = {}
 for number, row in pairs(records) do
     record_names[number] = row[1]
 end
-local answered = { [1] = true, [2] = true, [3] = true, [4] = true, [5] = true, [0x20] = true, [0x21] = true, [0x22] = true }
+local answered = { [1] = true, [2] = true, [3] = true, [4] = true, [5] = true, [0x20] = true, [0x21] = true, [0x22] = true, [0x23] = true }
+local interrupt_modes = { [0] = "none", "INTx", "MSI", "MSI-X" }
+local most_messages = { [0] = 0, 0, 32, 2048 }
 
 local f = {
     magic = ProtoField.uint32("farbus.magic", "Magic", base.HEX),
@@ -80,6 +84,7 @@ local f = {
     fn_pin = ProtoField.uint8("farbus.function.pin", "Interrupt pin"),
     fn_busy = ProtoField.bool("farbus.function.busy", "Lent to a host", 8, nil, 0x01),
     fn_flr = ProtoField.bool("farbus.function.flr", "Can be reset alone", 8, nil, 0x02),
+    fn_msi = ProtoField.bool("farbus.function.msi", "MSI and MSI-X can be enabled", 8, nil, 0x04),
     bar = ProtoField.string("farbus.function.bar", "BAR"),
     reserved = ProtoField.bytes("farbus.reserved", "Reserved"),
     r_type = ProtoField.uint8("farbus.record.type", "Type", base.HEX, record_names),
@@ -96,6 +101,9 @@ local f = {
     pin = ProtoField.uint8("farbus.intx.pin", "Pin"),
     asserted = ProtoField.uint8("farbus.intx.asserted", "Asserted"),
     vector = ProtoField.uint16("farbus.msi.vector", "Vector"),
+    mode = ProtoField.uint8("farbus.interrupts.mode", "Mode", base.DEC, interrupt_modes),
+    messages = ProtoField.uint16("farbus.interrupts.count", "Messages"),
+    wanted = ProtoField.bytes("farbus.interrupts.wanted", "Wanted"),
     severity = ProtoField.uint8("farbus.error.severity", "Severity", base.DEC, severities),
     credit = ProtoField.uint16("farbus.credit.count", "Credits returned"),
     response_in = ProtoField.framenum("farbus.response_in", "Completed in", base.NONE, frametype.RESPONSE),
@@ -157,10 +165,11 @@ local function dissect_function(tvb, tree)
     sub:add(f.fn_pin, tvb(16, 1))
     sub:add(f.fn_busy, tvb(17, 1))
     sub:add(f.fn_flr, tvb(17, 1))
+    sub:add(f.fn_msi, tvb(17, 1))
     zero(sub, tvb(18, 2))
     if tvb(4, 2):le_uint() == 0xffff then bad(sub, tvb(4, 2), "no vendor has this number") end
     if tvb(16, 1):uint() > 4 then bad(sub, tvb(16, 1), "pins go to 4") end
-    if tvb(17, 1):uint() > 3 then bad(sub, tvb(17, 1), "unknown flags") end
+    if tvb(17, 1):uint() > 7 then bad(sub, tvb(17, 1), "unknown flags") end
     for i = 0, 5 do
         local b = tvb(20 + 12 * i, 12)
         local kind, size = b(8, 1):uint(), b(0, 8):le_uint64()
@@ -353,6 +362,17 @@ local function dissect_record(tvb, tree, pinfo, link, index, again)
         elseif kind == 0x11 then
             sub:add(f.data, tvb(8, size))
         end
+    elseif class == "interrupts" then
+        local mode, count = tvb(8, 1):uint(), tvb(10, 2):le_uint()
+        sub:add(f.mode, tvb(8, 1))
+        zero(sub, tvb(9, 1))
+        sub:add_le(f.messages, tvb(10, 2))
+        if size > 4 then sub:add(f.wanted, tvb(12, size - 4)) end
+        local most = most_messages[mode]
+        if not most then bad(sub, tvb(8, 1), "unknown mode") end
+        if most and (count > most or (count == 0) ~= (most == 0)) then bad(sub, tvb(10, 2), "not that many messages") end
+        if size ~= 4 + math.floor((count + 7) / 8) then bad(sub, tvb(2, 2), "one bit for each message") end
+        text = text .. " " .. (interrupt_modes[mode] or "?")
     elseif class == "intx" then
         sub:add(f.pin, tvb(8, 1))
         sub:add(f.asserted, tvb(9, 1))

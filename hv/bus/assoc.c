@@ -101,6 +101,8 @@ static void lose(struct remote *remote, const char *why)
         struct remote_fn *fn = &functions[i];
         if (fn->remote != remote || fn->state == ASSOC_FREE)
             continue;
+        if (fn->known)
+            interrupts_lost(fn);
         if (fn->state == ASSOC_ATTACHED || (fn->state == ASSOC_ATTACHING && fn->known))
             assoc_set(fn, ASSOC_LOST, why);
         else if (fn->state != ASSOC_LOST)
@@ -355,6 +357,11 @@ void bus_guest_start(const struct bus_guest *guest)
             remote_fn_power_on(&functions[i]);
     }
     net_unlock();
+    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+        if (functions[i].guest == guest && functions[i].state == ASSOC_ATTACHED)
+            interrupts_sync(&functions[i],
+                            true); // also what the remote thinks it told a guest before this one
+    }
 }
 
 void bus_guest_reset(struct bus_guest *guest)
@@ -363,10 +370,14 @@ void bus_guest_reset(struct bus_guest *guest)
         struct remote_fn *fn = &functions[i];
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
             continue;
+        net_lock();
+        interrupts_lost(fn);
+        net_unlock();
         if (!transact_reset(fn))
             log_warn("bus", REMOTE_FN_FORMAT " could not be reset with guest \"%s\"", REMOTE_FN_ARGS(fn),
                      guest->name);
     }
+    bus_guest_collect(guest); // lines that fell
     bus_guest_start(guest);
 }
 

@@ -74,11 +74,17 @@ static void snapshot_complete(struct remote_fn *fn)
     struct snapshot *s = &fn->snapshot;
     struct config_view view;
     config_view_build(&view, s->raw, s->caps, s->cap_count, &fn->info);
-    if (fn->known)
+    bool again = fn->known;
+    if (again)
         carry_over(&view, &fn->view);
     fn->view = view;
+    interrupts_learn(fn);
     fn->remote->attaching = NULL;
     restore(fn);
+    if (again)
+        interrupts_attached(fn);
+    else
+        interrupts_reset(fn);
     fn->known = true;
     if (!fn->placed)
         remote_fn_place(fn);

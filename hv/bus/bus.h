@@ -5,6 +5,7 @@
 // every access reads all-ones at once.
 #pragma once
 #include "hv/platform/io_space.h"
+#include "hv/platform/ioapic.h"
 #include "hv/platform/pci_host.h"
 #include "rt/boot_info.h"
 #include "rt/status.h"
@@ -36,6 +37,22 @@ void bus_guest_start(const struct bus_guest *guest);
 /// bus_guest_start.
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
+/// How interrupts of a guest's functions reach it. message and line are called by bus_guest_collect and
+/// bus_guest_eoi only; attention, from any CPU with the net lock held, says that there is something to
+/// collect.
+struct bus_interrupts {
+    void (*message)(void *ctx, const struct interrupt_message *message);
+    void (*line)(void *ctx, unsigned gsi, bool high);
+    void (*attention)(void *ctx);
+    void *ctx;
+};
+void bus_guest_interrupts(struct bus_guest *guest, const struct bus_interrupts *interrupts);
+/// By whoever runs the guest, before its next instruction: delivers what is due. Costs one load when nothing
+/// is.
+void bus_guest_collect(struct bus_guest *guest);
+/// The guest ended the level-triggered interrupt of that I/O APIC pin. By whoever runs it.
+void bus_guest_eoi(struct bus_guest *guest, unsigned gsi);
+
 /// Called while a guest's access waits for the network, about every poll, without the net lock: the console
 /// stays alive. May be NULL. Must not reset or remove a guest: note it and do it when the access has
 /// returned.
@@ -59,9 +76,10 @@ struct bus_counters {
     uint64_t queue_stalls;   // requests that had to wait for room on the link
     uint64_t unexpected;     // records nobody asked for: dropped
     uint64_t malformed;      // completions of the wrong kind, size or function: dropped or taken as failed
-    uint64_t interrupts;     // INTX, MSI records: not delivered in this version
-    uint64_t errors;         // REC_ERROR records
-    uint64_t bar_conflicts;  // BARs that could not be decoded where the guest put them
+    uint64_t interrupts;     // INTX (asserted) and MSI records, taken
+    uint64_t interrupts_dropped; // interrupts that nobody wanted, or whose message is none
+    uint64_t errors;             // REC_ERROR records
+    uint64_t bar_conflicts;      // BARs that could not be decoded where the guest put them
 };
 struct bus_counters bus_counters(void);
 

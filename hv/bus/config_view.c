@@ -24,6 +24,7 @@ struct structure {
     uint8_t id;
     uint8_t length; // 0: see config_capability_length
     bool hidden;    // taken out of the list; all of it reads 0
+    uint8_t needs;  // flag of the function (WIRE_FN_*) without which it is hidden, too
     uint8_t rest;   // enum treatment of the bytes no row names
     const char *reason;
     const struct row *rows;
@@ -49,7 +50,7 @@ static const struct row header_rows[] = {
     { 0x30, 4, NOTHING, 0,   "Expansion ROM BAR: ROMs are not lent" },
     { 0x34, 1, SNAPSHOT, 0,  "Capabilities Pointer: to the first capability that is not hidden" },
     { 0x3c, 1, KEPT, 0xff,   "Interrupt Line: a note of the guest's firmware to its system" },
-    { 0x3d, 1, NOTHING, 0,   "Interrupt Pin: interrupts of remote functions come with the next issue; none is better than a dead one" },
+    { 0x3d, 1, SNAPSHOT, 0,  "Interrupt Pin: which line of the guest's slot it drives" },
 };
 static const struct structure header = { .rest = SNAPSHOT, .reason = "identification does not change", ROWS(header_rows) };
 
@@ -67,10 +68,10 @@ static const struct row express_rows[] = {
 static const struct structure structures[] = {
     { .id = 0x01, .length = 8,  .rest = SNAPSHOT, .reason = "Power Management: the remote keeps the function in D0" },
     { .id = 0x03, .length = 4,  .rest = PROXIED,  .reason = "Vital Product Data: read through an address register", ROWS(head_rows) },
-    { .id = 0x05, .hidden = true, .rest = NOTHING, .reason = "MSI: interrupts of remote functions come with the next issue" },
+    { .id = 0x05, .needs = WIRE_FN_MSI, .rest = SNAPSHOT, .reason = "MSI: message, masks and pending bits are kept here (shape_msi)" },
     { .id = 0x09, .length = 4,  .rest = PROXIED,  .reason = "vendor-specific: its driver's", ROWS(head_rows) },
     { .id = 0x10,               .rest = SNAPSHOT, .reason = "PCI Express: abilities do not change; link and slot are the remote's", ROWS(express_rows) },
-    { .id = 0x11, .length = 12, .hidden = true, .rest = NOTHING, .reason = "MSI-X: interrupts of remote functions come with the next issue" },
+    { .id = 0x11, .length = 12, .needs = WIRE_FN_MSI, .rest = SNAPSHOT, .reason = "MSI-X: enable and masks are kept here (shape_msix), the table in hv/bus/interrupts.c" },
     { .id = 0x12, .length = 4,  .rest = PROXIED,  .reason = "SATA index and data registers", ROWS(head_rows) },
     { .id = 0x13, .length = 8,  .rest = SNAPSHOT, .reason = "Advanced Features: a reset goes through the host" },
     { .id = 0x14, .hidden = true, .rest = NOTHING, .reason = "Enhanced Allocation: fixed addresses of the remote's machine" },
@@ -133,9 +134,18 @@ static void remember(struct config_view *view, uint16_t offset)
     }
 }
 
-static void apply(struct config_view *view, const uint8_t *raw, const struct structure *s, unsigned offset,
-                  unsigned length)
+static bool is_hidden(const struct structure *s, const struct wire_function *info)
 {
+    return s->hidden || (s->needs & ~info->flags);
+}
+
+static void apply(struct config_view *view, const uint8_t *raw, const struct structure *s, unsigned offset,
+                  unsigned length, const struct wire_function *info)
+{
+    if (is_hidden(s, info)) {
+        treat(view, raw, offset, length, NOTHING, 0);
+        return;
+    }
     treat(view, raw, offset, length, (enum treatment)s->rest, 0);
     for (unsigned i = 0; i < s->count; i++) {
         const struct row *r = &s->rows[i];
@@ -154,12 +164,13 @@ static void put16(uint8_t *at, uint32_t value)
 }
 
 /// The list without its hidden members.
-static void link_capabilities(struct config_view *view, const struct config_capability *caps, unsigned count)
+static void link_capabilities(struct config_view *view, const struct config_capability *caps, unsigned count,
+                              const struct wire_function *info)
 {
     uint8_t *previous = &view->image[0x34];
     *previous = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (structure_of(caps[i].id)->hidden)
+        if (is_hidden(structure_of(caps[i].id), info))
             continue;
         *previous = caps[i].offset;
         previous = &view->image[caps[i].offset + 1u];
@@ -168,6 +179,49 @@ static void link_capabilities(struct config_view *view, const struct config_capa
     uint32_t status = view->image[0x06] | (uint32_t)view->image[0x07] << 8;
     status = (status & STATUS_STATIC_BITS & ~STATUS_CAP_LIST) | (view->image[0x34] ? STATUS_CAP_LIST : 0);
     put16(&view->image[0x06], status);
+}
+
+/// A register of the host's own: `fixed` bits, and those that can be written, 0 at first.
+static void shape(struct config_view *view, unsigned offset, unsigned size, uint32_t fixed, uint32_t write)
+{
+    for (unsigned i = 0; i < size && offset + i < CONFIG_VIEW_SIZE; i++) {
+        view->image[offset + i] = (uint8_t)(fixed >> (i * 8));
+        view->writable[offset + i] = (uint8_t)(write >> (i * 8));
+    }
+}
+
+/// PCI 3.0, 6.8.1: one message, whatever the function could do.
+static void shape_msi(struct config_view *view, unsigned at)
+{
+    uint32_t control = (view->image[at + 2] | (uint32_t)view->image[at + 3] << 8) & 0x0180;
+    bool wide = control & 0x0080;
+    shape(view, at + 2, 2, control, 0x0001);
+    shape(view, at + 4, 4, 0, 0xfffffffc);
+    if (wide)
+        shape(view, at + 8, 4, 0, 0xffffffff);
+    shape(view, at + (wide ? 12 : 8), 4, 0, 0xffff);
+    if (control & 0x0100) {
+        shape(view, at + (wide ? 16 : 12), 4, 0, 0x1);
+        shape(view, at + (wide ? 20 : 16), 4, 0, 0);
+    }
+}
+
+/// 6.8.2: not more entries than we keep.
+static void shape_msix(struct config_view *view, unsigned at)
+{
+    uint32_t last = (view->image[at + 2] | (uint32_t)view->image[at + 3] << 8) & 0x07ff;
+    shape(view, at + 2, 2, last < MESSAGES_MAX ? last : MESSAGES_MAX - 1, 0xc000);
+}
+
+static void shape_messages(struct config_view *view, const struct config_capability *caps, unsigned count,
+                           const struct wire_function *info)
+{
+    for (unsigned i = 0; i < count && info->flags & WIRE_FN_MSI; i++) {
+        if (caps[i].id == CONFIG_CAP_MSI && caps[i].length >= 12)
+            shape_msi(view, caps[i].offset);
+        else if (caps[i].id == CONFIG_CAP_MSIX && caps[i].length == 12)
+            shape_msix(view, caps[i].offset);
+    }
 }
 
 static void shape_bars(struct config_view *view, const struct wire_function *info)
@@ -204,15 +258,17 @@ void config_view_build(struct config_view *view, const uint8_t raw[CONFIG_VIEW_S
     *view = (struct config_view){0};
     treat(view, raw, 0x40, CONFIG_VIEW_SIZE - 0x40, PROXIED,
           0); // between the capabilities: the function's own
-    apply(view, raw, &header, 0, 0x40);
+    apply(view, raw, &header, 0, 0x40, info);
     for (unsigned i = 0; i < count; i++)
-        apply(view, raw, structure_of(caps[i].id), caps[i].offset, caps[i].length);
+        apply(view, raw, structure_of(caps[i].id), caps[i].offset, caps[i].length, info);
+    shape_messages(view, caps, count, info);
     for (unsigned i = 0; i < count;
          i++) { // a capability that overlaps another must not give away the pointer
         view->source[caps[i].offset] = view->source[caps[i].offset + 1u] = CONFIG_HERE;
     }
     view->image[0x0e] &= 0x7f;
-    link_capabilities(view, caps, count);
+    view->image[0x3d] = info->pin;
+    link_capabilities(view, caps, count, info);
     shape_bars(view, info);
 }
 

@@ -10,6 +10,9 @@
 
 #define CONFIG_VIEW_SIZE 256u
 #define CONFIG_CAPS_MAX  48u
+#define CONFIG_CAP_MSI   0x05u
+#define CONFIG_CAP_MSIX  0x11u
+#define MESSAGES_MAX     64u // MSI-X table entries that a guest is told of
 
 enum config_source {
     CONFIG_HERE,   // from `image`: a snapshot taken at attach, a register the host keeps, or nothing (0)

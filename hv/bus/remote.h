@@ -9,10 +9,14 @@
 #include "net/discovery.h"
 #include "net/link.h"
 #include "rt/boot_info.h"
+#include <stdatomic.h>
 
 #define REMOTES_MAX    16u
 #define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * BOOT_DEVICES_MAX)
 #define TAGS           128u // outstanding on one link; power of two
+
+#define INTX_GSI_FIRST 16u // the guest's I/O APIC pins for INTx of its bus (hv/platform/dsdt.asl)
+#define INTX_GSIS      4u
 
 #define REMOTE_FN_FORMAT "%s/%04x:%02x:%02x.%x"
 #define REMOTE_FN_ARGS(f)                                                                                    \
@@ -50,6 +54,23 @@ struct snapshot {
     bool failed;
 };
 
+struct msix_entry { // PCI 3.0, 6.8.2, figure 6-11
+    uint32_t address, address_high, data, control;
+};
+
+/// What the guest programmed, what the remote was told of it, and what came. Bit n: message n.
+struct fn_interrupts {
+    uint8_t cap_msi, msi_size, cap_msix; // offsets in the view; 0: the guest does not see it
+    uint8_t table_bar, pba_bar;
+    uint16_t entries;                       // of the MSI-X table, as the guest is told: at most MESSAGES_MAX
+    uint32_t table_at, pba_at, table_bytes; // in their BARs; bytes: of the function's own table
+    struct msix_entry table[MESSAGES_MAX];
+    enum wire_interrupt_mode told;
+    uint64_t wanted; // told
+    uint64_t pending;
+    bool line, eoi_due;
+};
+
 struct remote_fn {
     enum assoc_state state;
     struct remote *remote;
@@ -73,6 +94,7 @@ struct remote_fn {
         bool set;
     } restore[4];
     struct remote_bar bars[6];
+    struct fn_interrupts irq;
 };
 
 struct transaction;
@@ -112,6 +134,9 @@ struct bus_guest {
     struct guest_pci *pci;
     uint64_t next_mmio, next_mmio64;
     uint32_t next_io;
+    struct bus_interrupts interrupts;
+    _Atomic bool attention; // something is to be collected
+    uint8_t lines;          // INTx as the I/O APIC was told; only on the guest's CPU
 };
 
 // --- transact.c ---
@@ -126,6 +151,8 @@ void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned b
                     unsigned size, uint64_t value);
 /// REC_RESET, waits. Net lock NOT held. False: not done (in time).
 bool transact_reset(struct remote_fn *fn);
+/// Any other control record, waits. Net lock NOT held. False: not done.
+bool transact_control(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t size);
 /// Sends and returns; `then` (not NULL) hears how it ended. body as for link_send. False: could not be queued
 /// now.
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
@@ -154,6 +181,28 @@ void remote_fn_place(struct remote_fn *fn);
 /// As firmware leaves it: BARs at home, decoding on. Called on the guest's side only (changes its io_space).
 /// Lock not needed.
 void remote_fn_power_on(struct remote_fn *fn);
+
+// --- interrupts.c ---
+
+/// After the view was built: where its MSI and MSI-X are.
+void interrupts_learn(struct remote_fn *fn);
+/// Just attached again: nothing is enabled there. Tells the remote what the guest wants; does not wait.
+void interrupts_attached(struct remote_fn *fn);
+/// The remote's side is gone, or was reset: nothing is pending or enabled any more.
+void interrupts_lost(struct remote_fn *fn);
+/// As after power-on: the guest's own settings are forgotten, too.
+void interrupts_reset(struct remote_fn *fn);
+/// Does a write of these bytes of configuration space concern interrupts? Then interrupts_sync.
+bool interrupts_configured(const struct remote_fn *fn, uint16_t offset, unsigned size);
+/// Tells the remote what is wanted now, if that is news (or `always`), and waits. Net lock NOT held.
+void interrupts_sync(struct remote_fn *fn, bool always);
+/// Is a part of these bytes of a BAR the MSI-X table or the pending bits? They are answered here.
+bool interrupts_owns(const struct remote_fn *fn, unsigned bar, uint64_t offset, unsigned size);
+/// Net lock NOT held.
+uint64_t interrupts_read(struct remote_fn *fn, unsigned bar, uint64_t offset, unsigned size);
+void interrupts_write(struct remote_fn *fn, unsigned bar, uint64_t offset, unsigned size, uint64_t value);
+/// REC_INTX or REC_MSI of an attached function.
+void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, const void *body, size_t size);
 
 // --- assoc.c ---
 

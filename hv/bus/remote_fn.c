@@ -32,13 +32,18 @@ static uint16_t bar_register(unsigned i)
 static uint64_t bar_read(void *dev, uint64_t offset, unsigned size)
 {
     const struct remote_bar *bar = dev;
+    if (interrupts_owns(bar->fn, bar->index, offset, size))
+        return interrupts_read(bar->fn, bar->index, offset, size);
     return transact_read(bar->fn, REC_MRD, bar->index, offset, size);
 }
 
 static void bar_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     const struct remote_bar *bar = dev;
-    transact_write(bar->fn, REC_MWR, bar->index, offset, size, value);
+    if (interrupts_owns(bar->fn, bar->index, offset, size))
+        interrupts_write(bar->fn, bar->index, offset, size, value);
+    else
+        transact_write(bar->fn, REC_MWR, bar->index, offset, size, value);
 }
 
 static uint32_t port_read(void *dev, uint16_t port, unsigned size)
@@ -187,6 +192,7 @@ void remote_fn_power_on(struct remote_fn *fn)
     for (unsigned i = 0; i < sizeof(fn->restore) / sizeof(fn->restore[0]); i++)
         fn->restore[i].set = false;
     fn->bus_master_told = false;
+    interrupts_reset(fn);
     remap(fn);
 }
 
@@ -250,7 +256,7 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
 {
     struct remote_fn *fn = dev;
     net_lock();
-    bool here = fn->state == ASSOC_ATTACHED, remote = false, bus_master = false, tell = false;
+    bool here = fn->state == ASSOC_ATTACHED, remote = false, bus_master = false, tell = false, irq = false;
     if (here) {
         config_view_write(&fn->view, offset, size, value);
         remote = remote_bits(&fn->view, offset, size) != 0;
@@ -258,6 +264,7 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
         bus_master = offset == COMMAND && (value & COMMAND_BUS_MASTER);
         tell = bus_master && !fn->bus_master_told;
         fn->bus_master_told |= bus_master;
+        irq = interrupts_configured(fn, offset, size);
         bus_counts.config_local += !remote && !bus_master;
         if (touches(offset, size, COMMAND, COMMAND + 2) || touches(offset, size, BAR0, BARS_END))
             remap(fn);
@@ -273,6 +280,8 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
                  fn->guest->name, REMOTE_FN_ARGS(fn));
     if (remote || bus_master)
         transact_write(fn, REC_CFG_WR, 0, offset, size, value);
+    if (irq)
+        interrupts_sync(fn, false);
 }
 
 enum status remote_fn_plug(struct remote_fn *fn)

@@ -76,7 +76,8 @@ void bus_print_counters(void)
         {"queue stalls", c.queue_stalls},
         {"unexpected records", c.unexpected},
         {"malformed completions", c.malformed},
-        {"interrupts not delivered", c.interrupts},
+        {"interrupts", c.interrupts},
+        {"interrupts nobody wanted", c.interrupts_dropped},
         {"errors reported by functions", c.errors},
         {"BARs not decoded", c.bar_conflicts},
     };

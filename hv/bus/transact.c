@@ -166,12 +166,13 @@ void transact_record(struct remote *remote, const struct wire_record *rec, const
         return;
     case REC_INTX:
     case REC_MSI:
-        bus_counts.interrupts++;
+        interrupts_record(fn, rec, body, size);
         return;
     case REC_ERROR:
         bus_counts.errors++;
         return;
     case REC_GONE:
+        interrupts_lost(fn);
         assoc_set(fn, ASSOC_LOST, "its remote says that it is gone");
         return;
     default:
@@ -188,6 +189,8 @@ struct request {
     struct wire_access access;
     uint64_t data;
     uint16_t data_size;
+    const void *body; // in place of `access`: control records
+    uint16_t body_size;
 };
 
 static struct request request_of(enum wire_record_type type, unsigned bar, uint64_t offset, unsigned size)
@@ -211,8 +214,8 @@ static bool queue(struct remote_fn *fn, const struct request *q, struct transact
         struct wire_record rec = {.type = q->type, .function = fn->handle, .tag = t ? t->tag : 0};
         if (t)
             t->function = fn->handle;
-        enum status s = link_send(fn->remote->link, &rec, &q->access, has_access ? sizeof(q->access) : 0,
-                                  &q->data, q->data_size);
+        enum status s = link_send(fn->remote->link, &rec, has_access ? &q->access : q->body,
+                                  has_access ? sizeof(q->access) : q->body_size, &q->data, q->data_size);
         if (s == OK) {
             trace(TRACE_REQUEST, q->type);
             if (has_access)
@@ -377,14 +380,19 @@ void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned b
     net_unlock();
 }
 
-bool transact_reset(struct remote_fn *fn)
+bool transact_control(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t size)
 {
-    struct request q = {.type = REC_RESET};
+    struct request q = {.type = (uint8_t)type, .body = body, .body_size = (uint16_t)size};
     uint64_t ignored = 0;
     net_lock();
     bool done = fn->state == ASSOC_ATTACHED && perform(fn, &q, 0, &ignored);
     net_unlock();
     return done;
+}
+
+bool transact_reset(struct remote_fn *fn)
+{
+    return transact_control(fn, REC_RESET, NULL, 0);
 }
 
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,

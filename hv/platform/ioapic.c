@@ -54,6 +54,8 @@ void guest_ioapic_eoi(struct guest_ioapic *a, uint8_t vector)
         if (!(*rte & RTE_LEVEL) || (uint8_t)(*rte & RTE_VECTOR) != vector || !(*rte & RTE_REMOTE_IRR))
             continue;
         *rte &= ~RTE_REMOTE_IRR;
+        if (a->ended)
+            a->ended(a->ctx, pin);
         if (a->lines >> pin & 1)
             send(a, pin);
     }

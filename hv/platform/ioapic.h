@@ -23,6 +23,9 @@ struct guest_ioapic {
     uint64_t redirection[GUEST_IOAPIC_PINS];
     uint32_t lines; // pin levels
     void (*deliver)(void *ctx, const struct interrupt_message *message);
+    /// A level-triggered pin's interrupt was ended, before the pin is looked at again: whoever drives it may
+    /// lower it. May be NULL.
+    void (*ended)(void *ctx, unsigned pin);
     void *ctx;
 };
 

@@ -155,6 +155,28 @@ static struct lapic *on_peer(void *ctx, uint32_t apic_id)
     return apic_id < g->config->cpus ? &g->vcpus[apic_id].lapic : NULL;
 }
 
+/// Level-triggered pins of the I/O APIC: their devices may be remote.
+static void on_pin_ended(void *ctx, unsigned pin)
+{
+    struct guest *g = ctx;
+    if (g->bus)
+        bus_guest_eoi(g->bus, pin);
+}
+
+static void on_bus_line(void *ctx, unsigned gsi, bool high)
+{
+    guest_ioapic_set(&((struct guest *)ctx)->ioapic, gsi, high);
+}
+
+/// From any CPU: guest_tend collects.
+static void on_bus_attention(void *ctx)
+{
+    struct guest *g = ctx;
+    for (uint32_t i = 0; i < g->config->cpus; i++)
+        atomic_fetch_or(&g->vcpus[i].attention, ATTENTION_LEAVE);
+    sched_kick(g->index);
+}
+
 /// Everything that is a device: ports and MMIO of a freshly built machine.
 static enum status build_devices(struct guest *g)
 {
@@ -168,6 +190,7 @@ static enum status build_devices(struct guest *g)
     g->power.ctx = g;
     g->pm = (struct guest_pm){.power_off = on_power_off, .now_ns = on_time, .ctx = g};
     g->ioapic.deliver = on_message;
+    g->ioapic.ended = on_pin_ended;
     g->ioapic.ctx = g;
     g->lapic_ops = (struct lapic_ops){
         .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = g->config->cpus, .ctx = g};
@@ -255,6 +278,9 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
         discard(g);
         return s;
     }
+    bus_guest_interrupts(
+        g->bus, &(struct bus_interrupts){
+                    .message = on_message, .line = on_bus_line, .attention = on_bus_attention, .ctx = g});
     guests[index] = g;
     if (index >= guest_count)
         guest_count = index + 1;
@@ -323,8 +349,8 @@ static void reset_devices(struct guest *g)
     guest_uart_reset(&g->uart);
     guest_power_reset(&g->power);
     guest_pm_reset(&g->pm);
-    guest_ioapic_reset(&g->ioapic);
     bus_guest_reset(g->bus);
+    guest_ioapic_reset(&g->ioapic); // after whatever still drove its pins
 }
 
 static void stop_now(struct guest *g)
@@ -350,8 +376,10 @@ void guest_tend(struct guest *g)
         reset_devices(g);
         guest_start(g);
     }
-    if (atomic_load(&g->state) == GUEST_RUNNING)
+    if (atomic_load(&g->state) == GUEST_RUNNING) {
         guest_console_feed(g);
+        bus_guest_collect(g->bus);
+    }
     if (atomic_load(&g->state) != GUEST_WAITING)
         return;
     if (bus_guest_ready(g->bus)) {

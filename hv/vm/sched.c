@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/vm/sched.h"
+#include "drivers/apic.h"
 #include "hv/vm/guest.h"
 #include "hv/vm/vm.h"
 #include "rt/cpu.h"
+#include "rt/irq.h"
 #include "rt/log.h"
 #include "rt/time.h"
 #include "rt/x86.h"
@@ -11,6 +13,27 @@ uint32_t sched_cpu_of(uint32_t guest_index)
 {
     uint32_t cpus = cpu_count();
     return cpus == 1 ? 0 : 1 + guest_index % (cpus - 1);
+}
+
+static uint8_t kick_vector; // 0: none was free; then a slice ends when it ends
+
+/// All that a kick does is the VM exit.
+static void on_kick(void *ctx, uint8_t vector)
+{
+    (void)ctx, (void)vector;
+}
+
+void sched_start(void)
+{
+    if (irq_alloc(on_kick, NULL, &kick_vector) != OK)
+        log_warn("sched", "no interrupt vector is free: CPUs cannot call each other");
+}
+
+void sched_kick(uint32_t guest_index)
+{
+    uint32_t cpu = sched_cpu_of(guest_index);
+    if (kick_vector && cpu != cpu_self()->index)
+        apic_send(cpu_get(cpu)->apic_id, kick_vector);
 }
 
 /// A halted vCPU runs again when its local APIC or an NMI has something for it.

@@ -7,5 +7,10 @@
 
 /// The CPU a guest's vCPUs run on: CPU 0 keeps the house where there are others.
 uint32_t sched_cpu_of(uint32_t guest_index);
+/// Once, before guests run.
+void sched_start(void);
+/// Makes the CPU that runs a guest look at its vCPUs' attention now, not at the end of the slice. From any
+/// CPU.
+void sched_kick(uint32_t guest_index);
 /// Runs this CPU's vCPUs for ever. `tend` is called between slices (CPU 0: network, console; others: NULL).
 _Noreturn void sched_run(void (*tend)(void));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
-// LINK: hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
+// LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
 // A hostile remote: it answers ATTACH with anything, changes, drops and invents records, announces and loses
 // the link when it likes, while a guest goes on using its bus. Nothing may crash, hang or break the tables; a
 // guest's access always ends. The records are not even those that net/wire.c would let through: hv/bus does

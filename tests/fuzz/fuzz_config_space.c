@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
-// LINK: hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
+// LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
 // A hostile guest: any configuration, port and memory accesses, with a remote whose capability list is
 // anything as well. Whatever it does: no record that net/wire.c refuses, no address of the remote's BARs
 // seen, hidden registers read 0, BAR bits below the size never change, and the tables are as before when the

@@ -39,6 +39,9 @@ struct fake_function {
     unsigned resets, attaches, detaches;
     unsigned crs; // configuration requests still to be answered with CRS
     bool not_lent;
+    struct wire_interrupts interrupts; // as told last
+    uint64_t wanted;
+    unsigned eois;
     const char *owner; // ATTACH is refused: this host has it
 };
 
@@ -277,11 +280,19 @@ static inline void fake_execute(const struct fake_record *r)
     }
     struct fake_function *f = fake_by_handle(r->rec.function);
     if (!f) {
-        if (r->rec.type != REC_MWR)
+        if (r->rec.type != REC_MWR && r->rec.type != REC_EOI)
             fake_complete(&r->rec, CPL_UR, NULL, 0);
     } else if (r->rec.type == REC_RESET) {
         f->resets++;
         fake_complete(&r->rec, CPL_SC, NULL, 0);
+    } else if (r->rec.type == REC_INTERRUPTS) {
+        f->interrupts = (struct wire_interrupts){0};
+        memcpy(&f->interrupts, r->body, sizeof(f->interrupts));
+        f->wanted = 0;
+        memcpy(&f->wanted, r->body + sizeof(f->interrupts), r->size - sizeof(f->interrupts));
+        fake_complete(&r->rec, fake.answer_status ? (enum wire_status)fake.answer_status : CPL_SC, NULL, 0);
+    } else if (r->rec.type == REC_EOI) {
+        f->eois++;
     } else if (r->rec.type == REC_DETACH) {
         f->detaches++;
         f->handle = 0;

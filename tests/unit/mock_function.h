@@ -24,6 +24,7 @@ struct mock_device {
     struct function *f;
     bool other_layout;     // the test's own configuration space: no capability is where the enum below says
     bool decoding_checked; // abort on memory and I/O accesses while the command register has decoding off
+    bool table_is_ours;    // the MSI-X table may be written: the test programs it
     bool no_windows;       // BAR 4 cannot be reached
     unsigned away;         // this many reads of the vendor ID give all-ones after a reset
     unsigned resets;
@@ -103,7 +104,7 @@ static inline uint8_t *mock_bar(struct mock_device *d, unsigned bar, uint64_t of
     uint64_t limit = bar == 0 ? sizeof d->bar0 : bar == 3 ? sizeof d->bar3 : bar == 4 ? MOCK_BAR4_SIZE : 0;
     mock_require(size <= limit && offset <= limit - size);
     mock_require(!d->decoding_checked || mock_get(d, 4, 2) & 2);
-    if (bar == 0 && !d->other_layout) // the MSI-X table is the remote's
+    if (bar == 0 && !d->other_layout && !d->table_is_ours) // the MSI-X table is the remote's
         mock_require(offset + size <= MOCK_MSIX_TABLE || offset >= MOCK_MSIX_TABLE + MOCK_MSIX_SIZE);
     return base ? base + offset : NULL;
 }

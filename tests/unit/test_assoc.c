@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
-// LINK: hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
+// LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
 // The association table: who comes first, refusals, moves, losses and returns.
 #include "tests/unit/bus_fixture.h"
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
-// LINK: hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
+// LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
 // A remote function as its guest meets it, with frames and records counted.
 #include "tests/unit/bus_fixture.h"
 #include <setjmp.h>
@@ -50,7 +50,7 @@ static void test_enumeration_costs_no_frame(void **state)
     assert_int_equal(cfg_read(FN, 8, 4), 0x01080203);
     assert_int_equal(cfg_read(FN, 0x2c, 4), 0x11001af4);
     assert_int_equal(cfg_read(FN, 0x0e, 1), 0); // not multi-function here
-    assert_int_equal(cfg_read(FN, 0x3d, 1), 0); // no interrupt pin yet
+    assert_int_equal(cfg_read(FN, 0x3d, 1), 1); // INTA
     assert_int_equal(io_space_mmio_read(&fx.io, GUEST_ECAM_BASE + (FN << 12), 4), 0x00101b36);
     assert_int_equal(io_space_mmio_read(&fx.io, GUEST_ECAM_BASE + (1 << 20), 4), 0xffffffff);
     assert_int_equal(fake.frames, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: remote-fw/server.c remote-fw/executor.c remote-fw/functions.c
 //
-// LINK: remote-fw/config_mask.c remote-fw/reset.c net/wire.c
+// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c net/wire.c
 //
 // Claims, releases, credits and completions of the remote, over a link that is played by this file.
 #include <setjmp.h>

@@ -253,6 +253,7 @@ static const struct {
     {REC_RESET, true, false, false, false, 0, 0},   {REC_INTX, false, true, false, false, 4, 4},
     {REC_MSI, false, true, false, false, 4, 4},     {REC_GONE, false, true, false, false, 0, 0},
     {REC_ERROR, false, true, false, false, 4, 4},   {REC_CREDIT, true, true, false, false, 4, 4},
+    {REC_EOI, true, false, false, false, 0, 0},     {REC_INTERRUPTS, true, false, false, false, 4, 260},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -266,6 +267,9 @@ static struct wire_record *record(unsigned kind, unsigned size)
         ((struct wire_access *)(r + 1))->size = kinds[kind].write ? (uint16_t)(size - 12) : 4;
     if (r->type == REC_INTX || r->type == REC_CREDIT)
         buffer[sizeof *r] = 1;
+    if (r->type == REC_INTERRUPTS && size > 4)
+        *(struct wire_interrupts *)(r + 1) =
+            (struct wire_interrupts){.mode = INTERRUPTS_MSIX, .count = (uint16_t)((size - 4) * 8)};
     return r;
 }
 static enum wire_fault rcheck(enum wire_direction d)
@@ -313,6 +317,39 @@ static void test_record_types(void **state)
             assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_BAD_RECORD);
         }
     }
+}
+
+static enum wire_fault interrupts(uint8_t mode, uint8_t reserved, uint16_t count, unsigned size, uint8_t last)
+{
+    struct wire_record *r = (struct wire_record *)buffer;
+    memset(buffer, 0, sizeof buffer);
+    *r = (struct wire_record){
+        .type = REC_INTERRUPTS, .length = (uint16_t)(sizeof *r + 4 + size), .function = 5};
+    *(struct wire_interrupts *)(r + 1) =
+        (struct wire_interrupts){.mode = mode, .reserved = reserved, .count = count};
+    if (size)
+        buffer[sizeof *r + 4 + size - 1] = last;
+    return rcheck(WIRE_TO_REMOTE);
+}
+
+static void test_interrupts(void **state)
+{
+    (void)state;
+    assert_int_equal(interrupts(INTERRUPTS_OFF, 0, 0, 0, 0), WIRE_FINE);
+    assert_int_equal(interrupts(INTERRUPTS_INTX, 0, 0, 0, 0), WIRE_FINE);
+    assert_int_equal(interrupts(INTERRUPTS_MSI, 0, 1, 1, 1), WIRE_FINE);
+    assert_int_equal(interrupts(INTERRUPTS_MSI, 0, 32, 4, 0xff), WIRE_FINE);
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 2, 1), WIRE_FINE);
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 2048, 256, 0x80), WIRE_FINE);
+    assert_int_equal(interrupts(4, 0, 0, 0, 0), WIRE_BAD_FIELD);               // no such mode
+    assert_int_equal(interrupts(INTERRUPTS_OFF, 1, 0, 0, 0), WIRE_BAD_FIELD);  // reserved
+    assert_int_equal(interrupts(INTERRUPTS_INTX, 0, 1, 1, 1), WIRE_BAD_FIELD); // INTx has no messages
+    assert_int_equal(interrupts(INTERRUPTS_MSI, 0, 0, 0, 0), WIRE_BAD_FIELD);  // MSI has at least one
+    assert_int_equal(interrupts(INTERRUPTS_MSI, 0, 33, 5, 0), WIRE_BAD_FIELD); // and at most 32
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 2049, 257, 0), WIRE_BAD_LENGTH);
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 1, 0), WIRE_BAD_FIELD); // a byte too few
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 3, 0), WIRE_BAD_FIELD); // too many
+    assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 2, 2), WIRE_BAD_FIELD); // message 9 of 9
 }
 
 static struct wire_access *access_of(unsigned kind)
@@ -426,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_hello_ack_and_bye),
         cmocka_unit_test(test_announce),
         cmocka_unit_test(test_record_types),
+        cmocka_unit_test(test_interrupts),
         cmocka_unit_test(test_record_lengths),
         cmocka_unit_test(test_record_fields),
         cmocka_unit_test(test_many_records),
