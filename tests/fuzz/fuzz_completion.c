@@ -102,6 +102,8 @@ static void use(void)
         break;
     default:
         fake_settle();
+        bus_guest_collect(fx.guest);
+        bus_guest_eoi(fx.guest, 16 + byte() % 4);
         break;
     }
 }
@@ -114,6 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fixture_attached();
     } else {
         fixture_clear();
+        for (unsigned i = 0; i < 2; i++)
+            fake.fns[i].info.flags |= WIRE_FN_MSI;
         fixture_guest();
     }
     fake.mutate = mutate;

@@ -47,12 +47,12 @@ def conversation():
     yield True, w.data(EPOCH, 2, 1, w.access(w.CFG_RD, 1, 3, 0, 0, 4), w.access(w.MWR, 1, 0, 0, 8, 4, b"\5\0\0\0"),
                        w.access(w.MRD, 1, 4, 0, 0x10, 4), w.access(w.IO_RD, 1, 5, 1, 0, 1), w.access(w.IO_WR, 1, 6, 1, 0, 1, b"x"),
                        w.access(w.CFG_WR, 1, 7, 0, 4, 2, b"\6\0"))
-    yield True, w.data(EPOCH, 3, 1, w.record(w.RESET, 1, 8))
+    yield True, w.data(EPOCH, 3, 1, w.record(w.RESET, 1, 8), w.interrupts(1, 11, w.BY_MSIX, 9, [0, 8]), w.record(w.EOI, 1))
     yield True, w.data(EPOCH, 2, 1, w.access(w.CFG_RD, 1, 3, 0, 0, 4), w.access(w.MWR, 1, 0, 0, 8, 4, b"\5\0\0\0"),
                        w.access(w.MRD, 1, 4, 0, 0x10, 4), w.access(w.IO_RD, 1, 5, 1, 0, 1), w.access(w.IO_WR, 1, 6, 1, 0, 1, b"x"),
                        w.access(w.CFG_WR, 1, 7, 0, 4, 2, b"\6\0"))  # again
     yield False, w.data(EPOCH, 2, 1, w.record(w.CPLD, 1, 4, b"\xed\0\0\1"), w.record(w.CPLD, 1, 3, b"\x34\x12\xe8\x11"), w.record(w.CPL, 1, 5, status=w.UR),
-                        w.record(w.CPL, 1, 6), w.record(w.CPL, 1, 7), w.record(w.CPL, 1, 8, status=w.CRS), sack=1)
+                        w.record(w.CPL, 1, 6), w.record(w.CPL, 1, 7), w.record(w.CPL, 1, 8, status=w.CRS), w.record(w.CPL, 1, 11), sack=1)
     yield False, w.data(EPOCH, 3, 3, w.record(w.INTX, 1, 0, b"\1\1\0\0"), w.record(w.MSI, 1, 0, b"\7\0\0\0"), w.record(w.ERROR, 1, 0, b"\2\0\0\0"),
                         w.record(w.CREDIT, 1, 0, b"\x80\0\0\0"), w.record(w.GONE, 1))
     yield True, w.data(EPOCH, 4, 3, w.record(w.ATTACH, 0, 9, w.pci(0, 5, 1)), w.record(w.DETACH, 1, 10))
@@ -82,10 +82,10 @@ def test_conversation(tmp_path):
 
     # each completion points at its request, each request at its completion; out of order within the frame, and not confused by the repetition
     asked = rows(path, "frame.number", "farbus.response_in", only="farbus.response_in")
-    assert asked == [[["5"], ["6", "6"]], [["7"], ["10"] * 5], [["8"], ["10"]], [["12"], ["13", "13"]]]
+    assert asked == [[["5"], ["6", "6"]], [["7"], ["10"] * 5], [["8"], ["10", "10"]], [["12"], ["13", "13"]]]
     answered = rows(path, "frame.number", "farbus.request_in", only="farbus.request_in")
-    assert answered == [[["6"], ["5", "5"]], [["10"], ["7", "7", "7", "7", "7", "8"]], [["13"], ["12", "12"]]]
-    assert [float(t) for t in rows(path, "farbus.time", only="frame.number == 10")[0][0]] == pytest.approx([0.003] * 5 + [0.002])
+    assert answered == [[["6"], ["5", "5"]], [["10"], ["7", "7", "7", "7", "7", "8", "8"]], [["13"], ["12", "12"]]]
+    assert [float(t) for t in rows(path, "farbus.time", only="frame.number == 10")[0][0]] == pytest.approx([0.003] * 5 + [0.002] * 2)
     assert rows(path, "farbus.unmatched", only="farbus.unmatched") == []
 
     attached = rows(path, "farbus.attached.handle", "farbus.attached.credits", "farbus.function.device", only="frame.number == 6")
@@ -96,6 +96,8 @@ def test_conversation(tmp_path):
     assert rows(path, "frame.number", only="farbus.refused") == [[["6"]], [["10"]], [["13"]], [["15"]]]
     events = rows(path, "farbus.intx.pin", "farbus.msi.vector", "farbus.error.severity", "farbus.credit.count", only="frame.number == 11")
     assert events == [[["1"], ["7"], ["2"], ["128"]]]
+    wanted = rows(path, "farbus.interrupts.mode", "farbus.interrupts.count", "farbus.interrupts.wanted", only="farbus.interrupts.mode")
+    assert wanted == [[["3"], ["9"], ["0101"]]]
     offsets = rows(path, "farbus.access.offset", "farbus.access.size", only="frame.number == 7")
     assert [int(v, 0) for v in offsets[0][0]] == [0, 8, 16, 0, 0, 4]
     assert offsets[0][1] == ["4", "4", "4", "1", "1", "2"]
@@ -122,6 +124,8 @@ def test_malformed(tmp_path):
         w.data(EPOCH, 1, 0, w.access(w.CFG_RD, 1, 1, 0, 4094, 4)), w.data(EPOCH, 1, 0, w.access(w.IO_RD, 1, 1, 0, 0, 3)),
         w.data(EPOCH, 1, 0, w.access(w.MWR, 1, 1, 0, 0, 8, b"1234")), w.data(EPOCH, 1, 0, read, b"tail"),
         w.data(EPOCH, 1, 0, w.record(w.CPL, 1, 1, status=7)), w.data(EPOCH, 1, 0, w.record(w.CREDIT, 1, 0, b"\0\0\0\0")),
+        w.data(EPOCH, 1, 0, w.interrupts(1, 1, 4)), w.data(EPOCH, 1, 0, w.interrupts(1, 1, w.BY_MSI)), w.data(EPOCH, 1, 0, w.interrupts(1, 1, w.BY_INTX, 1)),
+        w.data(EPOCH, 1, 0, w.record(w.INTERRUPTS, 1, 1, b"\3\0\x09\0\1")), w.data(EPOCH, 1, 0, w.record(w.EOI, 1, 0, b"\0")),
         w.data(EPOCH, 1, 0, w.record(w.INTX, 1, 0, b"\5\0\0\0")), w.data(EPOCH, 1, 0, w.record(w.MSI, 1, 0, b"\0\x08\0\0")),
     ]
     path = capture(tmp_path / "bad.pcap", [(True, frame) for frame in wrong])

@@ -19,7 +19,7 @@ def run(lab, cmdline, **kinds):
     reference = lines_of(pair.reference(l, "irq", cmdline + " master=1 gsi=21", DEVICES))
     assert re.match(r"irq: \d+ findings, 0 failed$", reference[-1]), "\n".join(reference)
     l.start()
-    pair.remote_up(l)
+    l["remote1"].console.expect(r"lends \d+ functions?\b", pair.BOOT)
     l["host1"].start()
     host = l["host1"].console
     host.expect(r"irq\| irq: \d+ findings, \d+ failed", 600)

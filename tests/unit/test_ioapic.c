@@ -100,6 +100,33 @@ static void level(void **state)
     assert_int_equal(sent_count, 3);
 }
 
+static unsigned ended_pin;
+
+static void lower(void *ctx, unsigned pin)
+{
+    guest_ioapic_set(ctx, ended_pin = pin, false);
+}
+
+/// Who drives a pin hears of the end of its interrupt before the pin is looked at again.
+static void ended(void **state)
+{
+    (void)state;
+    program(17, 0x8061, 0);
+    unsigned before = sent_count;
+    guest_ioapic_set(&apic, 17, true);
+    assert_int_equal(sent_count, before + 1);
+    void *ctx = apic.ctx;
+    apic.ended = lower;
+    apic.ctx = &apic;
+    guest_ioapic_eoi(&apic, 0x62);
+    assert_int_equal(ended_pin, 0);
+    guest_ioapic_eoi(&apic, 0x61);
+    apic.ended = NULL;
+    apic.ctx = ctx;
+    assert_int_equal(ended_pin, 17);
+    assert_int_equal(sent_count, before + 1); // low again: no second message
+}
+
 static int powered_off;
 static uint64_t clock_ns;
 
@@ -140,6 +167,7 @@ int main(void)
         cmocka_unit_test_setup(registers, setup),
         cmocka_unit_test_setup(edge, setup),
         cmocka_unit_test_setup(level, setup),
+        cmocka_unit_test_setup(ended, setup),
         cmocka_unit_test_setup(power_management, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
