@@ -376,10 +376,8 @@ void guest_tend(struct guest *g)
         reset_devices(g);
         guest_start(g);
     }
-    if (atomic_load(&g->state) == GUEST_RUNNING) {
+    if (atomic_load(&g->state) == GUEST_RUNNING)
         guest_console_feed(g);
-        bus_guest_collect(g->bus);
-    }
     if (atomic_load(&g->state) != GUEST_WAITING)
         return;
     if (bus_guest_ready(g->bus)) {

@@ -83,6 +83,8 @@ _Noreturn void sched_run(void (*tend)(void))
             // Once one of them has stopped or reset the guest, the others run no more.
             for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
                 struct vcpu *v = &g->vcpus[c];
+                if (atomic_load(&g->state) == GUEST_RUNNING)
+                    bus_guest_collect(g->bus); // also what came while another vCPU ran
                 wake(v);
                 if (atomic_load(&v->state) == VCPU_RUNNABLE) {
                     run_slice(v);
