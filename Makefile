@@ -74,7 +74,7 @@ fuzz_bin   := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
 elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build/remote-fw.elf) $(if $(rt_test_obj),build/selftest.elf))
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
-.PHONY: all help deps usb demo qemu-test test bench lint format clean unit fuzz guests elfs efi
+.PHONY: all help deps usb demo qemu-test test bench lint tidy format clean unit fuzz guests elfs efi
 all: $(elfs) $(efis) $(guest_elfs) build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
 elfs: $(elfs) ## only hv.elf and remote-fw.elf
 efi: $(efis) ## only the UEFI loader
@@ -274,6 +274,9 @@ bench: deps ## instruction and frame counts, beside their goals and the peers' f
 	$(Q)$(PYTHON) tools/bench.py
 lint: ## format, licence lines, arrows between rooms, syntax of scripts; seconds
 	$(Q)$(PYTHON) tools/lint.py
+tidy: ## what clang-tidy says of the bare-metal code (package clang-tidy): advice to judge; minutes
+	$(Q)clang-tidy --quiet $(filter %.c,$(shared_src) $(hv_src) $(remote_src)) -- \
+		$(subst $(gcc_inc),$(shell $(CLANG) -print-file-name=include),$(filter-out -MMD -MP,$(target)))
 format: ## let clang-format rewrite the tree's C files
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 clean: ## remove what was made, keep build/deps
