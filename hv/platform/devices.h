@@ -31,6 +31,10 @@ struct guest_rtc {
     uint8_t ram[128];
     uint64_t (*unix_time)(void *ctx); // seconds since 1970, UTC
     void *ctx;
+    // What the time registers in `ram` say now
+    bool shown;
+    uint8_t shown_mode;
+    uint64_t shown_time;
 };
 /// The guest's memory lies below 3 GiB and from 4 GiB on (hv/platform/pci_host.h). The clock cannot be set by
 /// the guest.

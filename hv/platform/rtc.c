@@ -55,40 +55,31 @@ static uint8_t encode_hour(const struct guest_rtc *r, unsigned hour)
     return (uint8_t)(encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? 0x80u : 0u));
 }
 
-static uint8_t rtc_read(const struct guest_rtc *r)
+/// Brings the time registers up to date; the calendar is worked out once a second at most.
+static void refresh(struct guest_rtc *r)
 {
-    switch (r->index) {
-    case RTC_SECONDS:
-    case RTC_MINUTES:
-    case RTC_HOURS:
-    case RTC_WEEKDAY:
-    case RTC_DAY:
-    case RTC_MONTH:
-    case RTC_YEAR:
-    case CMOS_CENTURY:
-        break;
-    default:
-        return r->ram[r->index];
-    }
-    struct calendar c = calendar_of(r->unix_time ? r->unix_time(r->ctx) : 0);
-    switch (r->index) {
-    case RTC_SECONDS:
-        return encode(r, c.second);
-    case RTC_MINUTES:
-        return encode(r, c.minute);
-    case RTC_HOURS:
-        return encode_hour(r, c.hour);
-    case RTC_WEEKDAY:
-        return encode(r, c.weekday);
-    case RTC_DAY:
-        return encode(r, c.day);
-    case RTC_MONTH:
-        return encode(r, c.month);
-    case RTC_YEAR:
-        return encode(r, c.year % 100);
-    default:
-        return encode(r, c.year / 100);
-    }
+    uint64_t now = r->unix_time ? r->unix_time(r->ctx) : 0;
+    if (r->shown && now == r->shown_time && r->ram[RTC_B] == r->shown_mode)
+        return;
+    struct calendar c = calendar_of(now);
+    r->ram[RTC_SECONDS] = encode(r, c.second);
+    r->ram[RTC_MINUTES] = encode(r, c.minute);
+    r->ram[RTC_HOURS] = encode_hour(r, c.hour);
+    r->ram[RTC_WEEKDAY] = encode(r, c.weekday);
+    r->ram[RTC_DAY] = encode(r, c.day);
+    r->ram[RTC_MONTH] = encode(r, c.month);
+    r->ram[RTC_YEAR] = encode(r, c.year % 100);
+    r->ram[CMOS_CENTURY] = encode(r, c.year / 100);
+    r->shown = true;
+    r->shown_time = now;
+    r->shown_mode = r->ram[RTC_B];
+}
+
+static uint8_t rtc_read(struct guest_rtc *r)
+{
+    if (r->index < RTC_A || r->index == CMOS_CENTURY)
+        refresh(r);
+    return r->ram[r->index];
 }
 
 static void rtc_write(struct guest_rtc *r, uint8_t value)
@@ -144,6 +135,7 @@ enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t me
     const uint64_t mib = 1ull << 20;
     uint64_t low = memory_bytes < GUEST_MMIO_BASE ? memory_bytes : GUEST_MMIO_BASE;
     r->index = 0;
+    r->shown = false;
     for (unsigned i = 0; i < sizeof(r->ram); i++)
         r->ram[i] = 0;
     r->ram[RTC_A] = RTC_A_DEFAULT;
