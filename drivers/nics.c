@@ -84,6 +84,7 @@ static const char *start_interrupt(struct pci_device *dev, const struct nic_driv
     cli();
     if (!r->heard) {
         driver->interrupt(nic, vector); // quiet again
+        pci_msi_disable(dev);
         return "polled: its interrupt is not heard";
     }
     nic->irq_vector = vector;
