@@ -16,7 +16,7 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
+sys.path[:0] = [os.path.join(ROOT, "tools"), os.path.join(ROOT, "tests")]
 from farbuslab import Lab  # noqa: E402
 from farbuslab.choose import choose  # noqa: E402
 
@@ -62,3 +62,25 @@ def lab(request, work_dir):
                 for line in machine.complaints():
                     print(f"--- {machine.name} [emulator] {line}")
         one.close()
+
+
+@pytest.fixture(scope="module")
+def remote(request):
+    """A lone_remote.Remote with which the tests of a module work one after the other."""
+    from lone_remote import NODE, Remote
+    made = Remote(os.path.join(ROOT, "build", "test", "system", request.module.__name__))
+    try:
+        made.see(r'remote: node "disk1" lends \d+ functions')
+        made.host.wait_announcement(NODE)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def link(remote):
+    """A link of host "alpha" with it; closed at the end, so that every test finds all functions free."""
+    made = remote.link("alpha")
+    yield made
+    made.close()
+    remote.all_free()

@@ -3,13 +3,10 @@
 that were on the wire. Times on the host are its own (emulated) ones."""
 import os
 import re
-import struct
 import subprocess
-import sys
 import types
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import wire as w  # noqa: E402
+import wire as w
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOST, REMOTE = "10.7.0.1", "10.7.0.2"
@@ -127,46 +124,9 @@ def reference(lab, elf, cmdline, devices, line=LINE_NULL, modules=()):
 
 
 # ---- frames ----
-class Record:
-    def __init__(self, kind, status, function, tag, body):
-        self.kind, self.status, self.function, self.tag, self.body = kind, status, function, tag, body
-
-    @property
-    def data(self):
-        """What a write carries."""
-        return self.body[12:]
-
-
-class Frame:
-    """One frame of ours in a capture."""
-
-    def __init__(self, source, raw):
-        self.source, self.size = source, len(raw)
-        _, _, self.type, _, self.epoch, self.sequence, self.ack, _ = struct.unpack_from("<IBBHIIII", raw)
-        self.raw = raw
-
-    def records(self):
-        result, at = [], 24
-        while self.type == w.DATA and at < len(self.raw):
-            kind, status, length, function, tag = struct.unpack_from("<BBHHH", self.raw, at)
-            result.append(Record(kind, status, function, tag, self.raw[at + 8:at + length]))
-            at += length
-        return result
-
-
 def frames(path):
     """Frames of ours in a capture of QEMU's filter-dump."""
-    with open(path, "rb") as f:
-        data = f.read()
-    result, at = [], 24
-    while at + 16 <= len(data):
-        size = struct.unpack_from("<I", data, at + 8)[0]
-        packet = data[at + 16:at + 16 + size]
-        at += 16 + size
-        if packet[12:14] == b"\x08\0" and packet[23:24] == b"\x11" and packet[36:38] == struct.pack(">H", w.PORT):
-            length = struct.unpack(">H", packet[38:40])[0]
-            result.append(Frame(".".join(map(str, packet[26:30])), packet[42:34 + length]))
-    return result
+    return [w.Frame(d.source, d.payload) for d in map(w.datagram, w.packets(path)) if d]
 
 
 MARK = 0xFA6B0000

@@ -3,14 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests"))
-import wire as w  # noqa: E402
+import wire as w
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOST, REMOTE, EPOCH = "10.0.0.1", "10.0.0.2", 0x1234ABCD
 
 pytestmark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed: run 'make deps'")

@@ -6,11 +6,9 @@ import random
 import re
 import struct
 import subprocess
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import wire as w  # noqa: E402
+import wire as w
 
 HOST, REMOTE = "10.9.0.1", "10.9.0.2"
 DESCRIPTION = {
