@@ -77,6 +77,11 @@ static const void *map_table(void *ctx, uint64_t phys, size_t size)
     return (const void *)mmio_map(phys, size);
 }
 
+const void *machine_table(uint64_t phys, size_t size)
+{
+    return map_table(NULL, phys, size);
+}
+
 static void read_acpi(uint64_t rsdp)
 {
     enum status s = acpi_read(rsdp, map_table, NULL, &acpi);

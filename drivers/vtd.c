@@ -122,6 +122,14 @@ static enum status start_unit(const struct unit *u)
     return s == OK ? command(u, GCMD_TE, true, true) : s;
 }
 
+/// Out of the caches: a unit need not snoop (ECAP.C).
+static void flush(const struct entry *table)
+{
+    for (const uint8_t *line = (const uint8_t *)table; line < (const uint8_t *)table + FRAME_SIZE; line += 64)
+        clflush(line);
+    mfence();
+}
+
 static struct entry *new_table(void)
 {
     phys_t p = frames_alloc(1, FRAME_SIZE, 0);
@@ -147,9 +155,9 @@ static enum status add_unit(uint64_t base)
     return OK;
 }
 
-static enum status read_dmar(const uint8_t *table, uint32_t size)
+static enum status read_dmar(const uint8_t *table, size_t size)
 {
-    for (uint32_t at = DMAR_HEADER; at + 4 <= size;) {
+    for (size_t at = DMAR_HEADER; at + 4 <= size;) {
         uint16_t type, length, segment;
         uint64_t base;
         memcpy(&type, table + at, sizeof type);
@@ -170,11 +178,11 @@ static enum status read_dmar(const uint8_t *table, uint32_t size)
     return unit_count ? OK : ERR_NOTFOUND;
 }
 
-enum status vtd_start(const struct acpi_info *acpi)
+enum status vtd_start(const void *dmar, size_t size)
 {
-    if (!acpi->dmar || acpi->dmar_size < DMAR_HEADER)
+    if (!dmar || size < DMAR_HEADER)
         return ERR_NOTFOUND;
-    enum status s = read_dmar(phys_to_virt(acpi->dmar), acpi->dmar_size);
+    enum status s = read_dmar(dmar, size);
     if (s != OK)
         return s;
     root = new_table();
@@ -185,7 +193,8 @@ enum status vtd_start(const struct acpi_info *acpi)
         pass_all[i] = (struct entry){PRESENT | CONTEXT_PASS, address_width | DOMAIN_OURS << 8};
         root[i] = (struct entry){PRESENT | virt_to_phys(pass_all), 0};
     }
-    wbinvd(); // a unit need not snoop (ECAP.C)
+    flush(pass_all);
+    flush(root);
     for (unsigned i = 0; i < unit_count && s == OK; i++)
         s = start_unit(&units[i]);
     running = s == OK;
@@ -207,9 +216,9 @@ enum status vtd_block(const struct pci_device *dev)
         memcpy(table, pass_all, FRAME_SIZE);
     }
     table[dev->at.devfn] = (struct entry){0, 0};
-    wbinvd();
+    flush(table);
     *(volatile uint64_t *)&r->low = PRESENT | virt_to_phys(table);
-    wbinvd();
+    flush(root);
     for (unsigned i = 0; i < unit_count; i++) {
         enum status s = invalidate(&units[i]);
         if (s != OK)

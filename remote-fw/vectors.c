@@ -46,7 +46,9 @@ void vectors_start(struct functions *functions)
 {
     boot_cpu = apic_id();
     interrupts_start(take_vector);
-    enum status s = vtd_start(machine_acpi());
+    const struct acpi_info *acpi = machine_acpi();
+    enum status s =
+        vtd_start(acpi->dmar ? machine_table(acpi->dmar, acpi->dmar_size) : NULL, acpi->dmar_size);
     if (s != OK) {
         log_warn("lend", "no MSI for lent functions, only INTx: %s", why_not(s));
         return;

@@ -105,6 +105,9 @@ static void refused(struct remote_fn *fn)
 {
     fn->irq.told = INTERRUPTS_OFF;
     fn->irq.wanted = 0;
+    if (fn->irq.refusal_told)
+        return;
+    fn->irq.refusal_told = true;
     log_warn("bus", REMOTE_FN_FORMAT ": its remote does not enable the interrupts that guest \"%s\" wants",
              REMOTE_FN_ARGS(fn), fn->guest->name);
 }

@@ -69,6 +69,7 @@ struct fn_interrupts {
     uint64_t wanted; // told
     uint64_t pending;
     bool line, eoi_due;
+    bool refusal_told; // that the remote does not enable what the guest wants
 };
 
 struct remote_fn {

@@ -59,6 +59,12 @@ def test_msix(lab):
     assert table == [], "a message address of the guest crossed the wire"
 
 
+def test_irq_on_another_cpu(lab):
+    """The guest has a CPU that does not look at the network: the one that does calls it."""
+    _, reference, lines = run(lab, f"count={COUNT}", host={"cpus": 2})
+    assert lines == reference
+
+
 def test_irq_under_loss(lab):
     """Frames are lost, repeated and overtake each other: still no interrupt is."""
     _, reference, lines = run(lab, f"count={COUNT}", lan={"faults": {"loss": 3, "dup": 2, "reorder": 2}})
