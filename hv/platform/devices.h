@@ -25,11 +25,14 @@ void guest_uart_reset(struct guest_uart *u);
 /// ERR_BUSY: FIFO full.
 MUST_CHECK enum status guest_uart_input(struct guest_uart *u, uint8_t byte);
 
-/// MC146818 RTC + CMOS RAM (ports 0x70, 0x71): time from `unix_time`, memory size registers for old kernels.
+/// MC146818 RTC + CMOS RAM (ports 0x70, 0x71): time from `unix_time`, alarm and update interrupts, memory
+/// size registers for old kernels.
 struct guest_rtc {
     uint8_t index;
     uint8_t ram[128];
+    uint64_t looked;                  // second up to which updates and alarms have been seen
     uint64_t (*unix_time)(void *ctx); // seconds since 1970, UTC
+    void (*irq)(void *ctx, bool level);
     void *ctx;
     // What the time registers in `ram` say now
     bool shown;
@@ -39,6 +42,11 @@ struct guest_rtc {
 /// The guest's memory lies below 3 GiB and from 4 GiB on (hv/platform/pci_host.h). The clock cannot be set by
 /// the guest.
 MUST_CHECK enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t memory_bytes);
+
+/// The RESET pin: no interrupt is enabled or pending; time, alarm and RAM stay.
+void guest_rtc_reset(struct guest_rtc *r);
+/// Makes alarm and update interrupts that are due; to be called at least once a second.
+void guest_rtc_tick(struct guest_rtc *r);
 
 /// Reset (0xCF9, keyboard controller 0x64 command 0xFE, port 0x92 bit 0) and power-off as emulators have it
 /// (port 0x8900 "Shutdown"; 0xF4 exit code; ACPI's S5 is in hv/platform/pm.c). Also absorbs 0x80, 0xED.

@@ -2,13 +2,15 @@
 // MC146818 real-time clock and CMOS RAM at 0x70/0x71 (Motorola MC146818A data sheet; CMOS bytes as IBM PC/AT
 // and SeaBIOS-era kernels read them). The time of day is computed at each read, so an update is never in
 // progress. The guest may choose BCD or binary, 12 or 24 hours; it cannot set the host's clock: writes to the
-// time are ignored.
+// time are ignored. Interrupts come when a second begins: at its update and at the alarm; the periodic
+// interrupt does not exist.
 #include "hv/platform/devices.h"
 #include "hv/platform/pci_host.h"
 
 // clang-format off
 enum {
-    RTC_SECONDS = 0x00, RTC_MINUTES = 0x02, RTC_HOURS = 0x04, RTC_WEEKDAY = 0x06, RTC_DAY = 0x07, RTC_MONTH = 0x08, RTC_YEAR = 0x09,
+    RTC_SECONDS = 0x00, RTC_ALARM_SECONDS = 0x01, RTC_MINUTES = 0x02, RTC_ALARM_MINUTES = 0x03, RTC_ALARM_HOURS = 0x05, RTC_HOURS = 0x04,
+    RTC_WEEKDAY = 0x06, RTC_DAY = 0x07, RTC_MONTH = 0x08, RTC_YEAR = 0x09,
     RTC_A = 0x0a, RTC_B = 0x0b, RTC_C = 0x0c, RTC_D = 0x0d,
     CMOS_BASE_KB = 0x15, CMOS_EXT_KB = 0x17, CMOS_EXT_KB_2 = 0x30, CMOS_CENTURY = 0x32, CMOS_EXT_64K = 0x34, CMOS_HIGH_64K = 0x5b,
 };
@@ -17,7 +19,14 @@ enum {
 #define RTC_B_SET     0x80u
 #define RTC_B_DM      0x04u // binary
 #define RTC_B_24H     0x02u
+#define RTC_IRQF      0x80u // register C; its other bits are B's, one enables what the other says
+#define RTC_AF        0x20u
+#define RTC_UF        0x10u
+#define RTC_ENABLES   0x70u
+#define RTC_ANY       0xc0u // in an alarm byte: every value
 #define RTC_D_VRT     0x80u // battery good
+
+#define LATE_MAX 60u // seconds that are made up for when nobody looked
 
 struct calendar {
     unsigned second, minute, hour, weekday, day, month, year; // weekday 1 = Sunday
@@ -75,8 +84,55 @@ static void refresh(struct guest_rtc *r)
     r->shown_mode = r->ram[RTC_B];
 }
 
+static bool alarm_byte(uint8_t alarm, uint8_t now)
+{
+    return (alarm & RTC_ANY) == RTC_ANY || alarm == now;
+}
+
+static bool alarm_at(const struct guest_rtc *r, uint64_t unix_time)
+{
+    struct calendar c = calendar_of(unix_time);
+    return alarm_byte(r->ram[RTC_ALARM_SECONDS], encode(r, c.second)) &&
+           alarm_byte(r->ram[RTC_ALARM_MINUTES], encode(r, c.minute)) &&
+           alarm_byte(r->ram[RTC_ALARM_HOURS], encode_hour(r, c.hour));
+}
+
+static void update_irq(struct guest_rtc *r)
+{
+    bool asserted = (r->ram[RTC_C] & r->ram[RTC_B] & RTC_ENABLES) != 0;
+    r->ram[RTC_C] = (uint8_t)((r->ram[RTC_C] & RTC_ENABLES) | (asserted ? RTC_IRQF : 0u));
+    if (r->irq)
+        r->irq(r->ctx, asserted);
+}
+
+void guest_rtc_tick(struct guest_rtc *r)
+{
+    uint64_t now = r->unix_time ? r->unix_time(r->ctx) : 0;
+    if (now <= r->looked)
+        return;
+    if (!(r->ram[RTC_B] & RTC_B_SET)) {
+        uint64_t t = now - r->looked > LATE_MAX ? now - LATE_MAX : r->looked;
+        while (++t <= now)
+            r->ram[RTC_C] |= (uint8_t)(alarm_at(r, t) ? RTC_UF | RTC_AF : RTC_UF);
+        update_irq(r);
+    }
+    r->looked = now;
+}
+
+/// Reading C takes what is pending.
+static uint8_t take_pending(struct guest_rtc *r)
+{
+    guest_rtc_tick(r);
+    uint8_t pending = r->ram[RTC_C];
+    r->ram[RTC_C] = 0;
+    update_irq(r);
+    return pending;
+}
+
 static uint8_t rtc_read(struct guest_rtc *r)
 {
+    if (r->index == RTC_C)
+        return take_pending(r);
     if (r->index < RTC_A || r->index == CMOS_CENTURY)
         refresh(r);
     return r->ram[r->index];
@@ -93,8 +149,19 @@ static void rtc_write(struct guest_rtc *r, uint8_t value)
     case RTC_MONTH:
     case RTC_YEAR:
     case CMOS_CENTURY:
-    case RTC_C: // read-only: no interrupt is ever pending
+    case RTC_C: // read-only
     case RTC_D: // read-only
+        return;
+    case RTC_B:
+        guest_rtc_tick(r);
+        r->ram[RTC_B] = (uint8_t)(value & RTC_B_SET ? value & ~RTC_UF : value); // SET clears UIE
+        update_irq(r);
+        return;
+    case RTC_ALARM_SECONDS:
+    case RTC_ALARM_MINUTES:
+    case RTC_ALARM_HOURS:
+        guest_rtc_tick(r); // until now it was the old one
+        r->ram[r->index] = value;
         return;
     case RTC_A:
         r->ram[RTC_A] = value & 0x7f; // UIP is read-only
@@ -130,12 +197,20 @@ static void put_le(uint8_t *to, unsigned bytes, uint64_t value, uint64_t limit)
         to[i] = (uint8_t)(value >> (i * 8));
 }
 
+void guest_rtc_reset(struct guest_rtc *r)
+{
+    r->ram[RTC_B] &= (uint8_t)~RTC_ENABLES;
+    r->ram[RTC_C] = 0;
+    update_irq(r);
+}
+
 enum status guest_rtc_init(struct guest_rtc *r, struct io_space *io, uint64_t memory_bytes)
 {
     const uint64_t mib = 1ull << 20;
     uint64_t low = memory_bytes < GUEST_MMIO_BASE ? memory_bytes : GUEST_MMIO_BASE;
     r->index = 0;
     r->shown = false;
+    r->looked = r->unix_time ? r->unix_time(r->ctx) : 0;
     for (unsigned i = 0; i < sizeof(r->ram); i++)
         r->ram[i] = 0;
     r->ram[RTC_A] = RTC_A_DEFAULT;

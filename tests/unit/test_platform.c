@@ -19,7 +19,7 @@ static struct guest_pci pci;
 static struct {
     char text[128];
     unsigned size;
-    bool irq;
+    bool irq, rtc;
     uint64_t now;
     unsigned resets;
     int off;
@@ -34,6 +34,11 @@ static void irq(void *ctx, bool level)
 {
     (void)ctx;
     seen.irq = level;
+}
+static void rtc_irq(void *ctx, bool level)
+{
+    (void)ctx;
+    seen.rtc = level;
 }
 static uint64_t unix_time(void *ctx)
 {
@@ -68,7 +73,7 @@ static int setup(void **state)
     memset(&seen, 0, sizeof(seen));
     seen.off = -1;
     uart = (struct guest_uart){.output = output, .irq = irq};
-    rtc = (struct guest_rtc){.unix_time = unix_time};
+    rtc = (struct guest_rtc){.unix_time = unix_time, .irq = rtc_irq};
     power = (struct guest_power){.reset = reset, .power_off = power_off};
     return guest_uart_init(&uart, &io, 0x3f8) || guest_rtc_init(&rtc, &io, 5ull << 30) ||
            guest_power_init(&power, &io) || guest_pci_init(&pci, &io);
@@ -197,6 +202,72 @@ static void test_rtc_time(void **state)
     cmos(2);
     out(0x71, 1, 5); // the clock is not the guest's
     assert_int_equal(cmos(2), 0);
+}
+
+static void test_rtc_interrupts(void **state)
+{
+    (void)state;
+    seen.now = 1709210096; // 12:34:56
+    guest_rtc_tick(&rtc);
+    (void)cmos(0x0c);
+    assert_int_equal(cmos(0x0c), 0);
+    cmos(0x0b);
+    out(0x71, 1, 0x12); // 24 hours, update interrupt
+    guest_rtc_tick(&rtc);
+    assert_false(seen.rtc);
+    seen.now++;
+    guest_rtc_tick(&rtc);
+    assert_true(seen.rtc);
+    assert_int_equal(cmos(0x0c), 0x90);
+    assert_false(seen.rtc); // read: gone
+    assert_int_equal(cmos(0x0c), 0);
+    // alarm at 12:35:00, no update interrupt
+    static const uint8_t alarm[] = {0x00, 0x35, 0x12};
+    for (unsigned i = 0; i < 3; i++) {
+        cmos((uint8_t)(1 + 2 * i));
+        out(0x71, 1, alarm[i]);
+    }
+    cmos(0x0b);
+    out(0x71, 1, 0x22);
+    for (; seen.now < 1709210099; seen.now++) {
+        guest_rtc_tick(&rtc);
+        assert_false(seen.rtc);
+    }
+    seen.now += 3; // looked at late
+    guest_rtc_tick(&rtc);
+    assert_true(seen.rtc);
+    assert_int_equal(cmos(0x0c), 0xb0);
+    assert_false(seen.rtc);
+    // every value of an hour
+    cmos(5);
+    out(0x71, 1, 0xff);
+    seen.now += 3600 - 2 - 60;
+    guest_rtc_tick(&rtc);
+    assert_false(seen.rtc);
+    seen.now += 60;
+    guest_rtc_tick(&rtc);
+    assert_true(seen.rtc);
+    cmos(0x0b); // not enabled any more: still a flag, no interrupt
+    out(0x71, 1, 0x02);
+    assert_false(seen.rtc);
+    assert_int_equal(cmos(0x0c), 0x30);
+    // SET: no updates
+    out(0x70, 1, 0x0b);
+    out(0x71, 1, 0xb2);
+    assert_int_equal(cmos(0x0b), 0xa2);
+    seen.now += 5;
+    guest_rtc_tick(&rtc);
+    assert_int_equal(cmos(0x0c), 0);
+    cmos(0x0b);
+    out(0x71, 1, 0x32);
+    seen.now++;
+    guest_rtc_tick(&rtc);
+    assert_true(seen.rtc);
+    guest_rtc_reset(&rtc);
+    assert_false(seen.rtc);
+    assert_int_equal(cmos(0x0b), 0x02);
+    assert_int_equal(cmos(1), 0x00); // the alarm stays
+    assert_int_equal(cmos(3), 0x35);
 }
 
 static void test_rtc_memory(void **state)
@@ -365,10 +436,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
-        T(test_uart_output),     T(test_uart_input),      T(test_uart_transmit_interrupt),
-        T(test_uart_loopback),   T(test_rtc_time),        T(test_rtc_memory),
-        T(test_reset_ports),     T(test_power_off_ports), T(test_pci_ecam),
-        T(test_pci_mechanism_1), T(test_pci_table_full),
+        T(test_uart_output),     T(test_uart_input), T(test_uart_transmit_interrupt), T(test_uart_loopback),
+        T(test_rtc_time),        T(test_rtc_memory), T(test_rtc_interrupts),          T(test_reset_ports),
+        T(test_power_off_ports), T(test_pci_ecam),   T(test_pci_mechanism_1),         T(test_pci_table_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
