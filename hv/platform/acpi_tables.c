@@ -178,7 +178,7 @@ static struct header *build_madt(struct writer *w, uint32_t cpus) // 5.2.12
         return NULL;
     set_header((struct header *)m, "APIC", length, 5);
     uint8_t *p = m + sizeof(struct header);
-    uint32_t lapic = (uint32_t)LAPIC_BASE, pcat = 0; // no 8259s
+    uint32_t lapic = (uint32_t)LAPIC_BASE, pcat = 1; // there are 8259s to mask
     memcpy(p, &lapic, 4);
     memcpy(p + 4, &pcat, 4);
     p += 8;

@@ -67,6 +67,29 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FARBUS", "FARBUSVM", 1)
             Name (_CRS, ResourceTemplate ()
             {
                 IO (Decode16, 0x0070, 0x0070, 1, 2)
+                IRQNoFlags () { 8 }
+            })
+        }
+
+        Device (PIC)
+        {
+            Name (_HID, EisaId ("PNP0000"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0020, 0x0020, 1, 2)
+                IO (Decode16, 0x00A0, 0x00A0, 1, 2)
+                IO (Decode16, 0x04D0, 0x04D0, 1, 2)
+                IRQNoFlags () { 2 }
+            })
+        }
+
+        Device (TIMR)
+        {
+            Name (_HID, EisaId ("PNP0100"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0040, 0x0040, 1, 4)
+                IRQNoFlags () { 0 }
             })
         }
 
@@ -76,6 +99,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FARBUS", "FARBUSVM", 1)
             Name (_CRS, ResourceTemplate ()
             {
                 Memory32Fixed (ReadWrite, 0xE0000000, 0x10000000)
+                IO (Decode16, 0x0061, 0x0061, 1, 1)
                 IO (Decode16, 0x0600, 0x0600, 1, 0x10)
             })
         }

@@ -16,11 +16,14 @@ enum { // register offsets, table 10-1
 };
 // clang-format on
 enum lvt_index { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERFMON, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
+_Static_assert(LVT_LINT0 == LAPIC_LINT0, "lapic.h");
 
 #define VERSION          (0x14u | (LVT_COUNT - 1u) << 16)
 #define SVR_ENABLE       0x100u
 #define SVR_BITS         0x3ffu
 #define LVT_MASKED       0x10000u
+#define LVT_NMI          0x00400u
+#define LVT_EXTINT       0x00700u
 #define TIMER_MODE       0x60000u
 #define TIMER_ONE_SHOT   0x00000u
 #define TIMER_PERIODIC   0x20000u
@@ -455,6 +458,13 @@ void lapic_reset(struct lapic *l, uint32_t id, bool bootstrap, const struct lapi
 void lapic_init(struct lapic *l)
 {
     power_up(l);
+}
+
+void lapic_virtual_wire(struct lapic *l)
+{
+    l->svr = SVR_ENABLE | 0x0f;
+    l->lvt[LVT_LINT0] = LVT_EXTINT;
+    l->lvt[LVT_LINT1] = LVT_NMI;
 }
 
 /// 10.12.5.1 (figure 10-27): which changes of mode exist. The page cannot be moved: nothing that runs here

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LAPIC_BASE 0xfee00000ull
+#define LAPIC_BASE  0xfee00000ull
+#define LAPIC_LINT0 4u // index into lapic.lvt
 
 struct lapic;
 
@@ -51,6 +52,15 @@ void lapic_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 /// MSR access (IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8FF). False: #GP.
 bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t now, uint64_t *value);
 bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now);
+/// What PC firmware leaves on the bootstrap processor (MultiProcessor Specification 1.4, 3.6.2.2 "virtual
+/// wire"): enabled, LINT0 = ExtINT, LINT1 = NMI.
+void lapic_virtual_wire(struct lapic *l);
+/// Does an interrupt of the 8259 pair reach the processor: LINT0 is an unmasked ExtINT, or the APIC is
+/// switched off (IA32_APIC_BASE) and its pin is the processor's INTR (SDM vol. 3, 10.4.3)?
+static inline bool lapic_passes_extint(const struct lapic *l)
+{
+    return (l->lvt[LAPIC_LINT0] & 0x10700) == 0x700 || !(l->base_msr & 0x800);
+}
 /// Does an interrupt message (MSI, I/O APIC) with this 8-bit destination mean this APIC?
 bool lapic_receives(const struct lapic *l, uint8_t destination, bool logical);
 /// Makes a vector pending (from an IPI, MSI, IOAPIC).

@@ -126,7 +126,12 @@ static uint64_t on_time(void *ctx)
 
 static void on_uart_irq(void *ctx, bool level)
 {
-    guest_ioapic_set(&((struct guest *)ctx)->ioapic, GUEST_UART_IRQ, level);
+    guest_isa_set(ctx, GUEST_UART_IRQ, level);
+}
+
+static void on_rtc_irq(void *ctx, bool level)
+{
+    guest_isa_set(ctx, GUEST_RTC_IRQ, level);
 }
 
 /// An interrupt message finds the local APICs it means (SDM vol. 3, 11.6.2); lowest priority: the first of
@@ -185,6 +190,8 @@ static enum status build_devices(struct guest *g)
     g->uart.irq = on_uart_irq;
     g->uart.ctx = g;
     g->rtc.unix_time = on_clock;
+    g->rtc.irq = on_rtc_irq;
+    g->rtc.ctx = g;
     g->power.reset = on_reset;
     g->power.power_off = on_power_off;
     g->power.ctx = g;
@@ -194,6 +201,10 @@ static enum status build_devices(struct guest *g)
     g->ioapic.ctx = g;
     g->lapic_ops = (struct lapic_ops){
         .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = g->config->cpus, .ctx = g};
+    if ((s = guest_ioapic_init(&g->ioapic, &g->io)) != OK)
+        return s;
+    if ((s = guest_isa_build(g)) != OK)
+        return s;
     if ((s = guest_uart_init(&g->uart, &g->io, UART_PORT)) != OK)
         return s;
     if ((s = guest_rtc_init(&g->rtc, &g->io, g->memory)) != OK)
@@ -201,8 +212,6 @@ static enum status build_devices(struct guest *g)
     if ((s = guest_power_init(&g->power, &g->io)) != OK)
         return s;
     if ((s = guest_pm_init(&g->pm, &g->io)) != OK)
-        return s;
-    if ((s = guest_ioapic_init(&g->ioapic, &g->io)) != OK)
         return s;
     return guest_pci_init(&g->pci, &g->io);
 }
@@ -299,6 +308,8 @@ static void power_on(struct vcpu *v)
     v->event.valid = false;
     v->nmi_pending = false;
     lapic_reset(&v->lapic, v->index, v->index == 0, &v->guest->lapic_ops);
+    if (v->index == 0)
+        lapic_virtual_wire(&v->lapic);
     msr_reset(v);
     atomic_store(&v->attention, 0);
     atomic_store(&v->state, VCPU_WAIT_SIPI);
@@ -351,6 +362,8 @@ static void reset_devices(struct guest *g)
     guest_pm_reset(&g->pm);
     bus_guest_reset(g->bus);
     guest_ioapic_reset(&g->ioapic); // after whatever still drove its pins
+    guest_isa_reset(g);
+    guest_rtc_reset(&g->rtc);
 }
 
 static void stop_now(struct guest *g)

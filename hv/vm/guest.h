@@ -7,6 +7,8 @@
 #include "hv/platform/io_space.h"
 #include "hv/platform/ioapic.h"
 #include "hv/platform/pci_host.h"
+#include "hv/platform/pic.h"
+#include "hv/platform/pit.h"
 #include "hv/platform/pm.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
@@ -57,6 +59,8 @@ struct guest {
     struct guest_power power;
     struct guest_pm pm;
     struct guest_ioapic ioapic;
+    struct guest_pic pic;
+    struct guest_pit pit;
     struct bus_guest *bus;
 
     char line[224]; // console output up to the next newline
@@ -99,6 +103,25 @@ void guest_console_flush(struct guest *g);
 MUST_CHECK enum status guest_console_type(struct guest *g, uint8_t byte);
 /// Gives the UART what was typed, as far as its FIFO takes it; on the CPU that runs the guest.
 void guest_console_feed(struct guest *g);
+
+// isa.c
+/// Does INTR of the 8259 pair reach this vCPU?
+bool guest_extint_wired(const struct vcpu *v);
+/// Does the 8259 pair have an interrupt that this vCPU takes, if it takes interrupts?
+static inline bool guest_extint_pending(const struct vcpu *v)
+{
+    return __builtin_expect(v->guest->pic.intr_now, 0) && guest_extint_wired(v);
+}
+/// It is being injected: the acknowledge, and the vector.
+uint8_t guest_extint_accept(struct vcpu *v);
+/// The 8259 pair and the 8254. The I/O APIC is there already.
+MUST_CHECK enum status guest_isa_build(struct guest *g);
+void guest_isa_reset(struct guest *g);
+/// Drives an ISA interrupt: the 8259's input and the I/O APIC's pin are one wire.
+void guest_isa_set(struct guest *g, unsigned irq, bool high);
+/// Brings the 8254 and the clock to the present. Returns this machine's TSC when it interrupts next,
+/// UINT64_MAX: never.
+uint64_t guest_isa_tick(struct guest *g);
 
 // memory.c
 MUST_CHECK enum status guest_memory_create(struct guest *g, uint64_t bytes);

@@ -36,14 +36,15 @@ void sched_kick(uint32_t guest_index)
         apic_send(cpu_get(cpu)->apic_id, kick_vector);
 }
 
-/// A halted vCPU runs again when its local APIC or an NMI has something for it.
+/// A halted vCPU runs again when its local APIC, the 8259 or an NMI has something for it.
 static void wake(struct vcpu *v)
 {
     if (atomic_load(&v->state) != VCPU_HALTED)
         return;
     (void)lapic_tick(&v->lapic, vm_guest_tsc(v, rdtsc()));
     // An event that waits already is the single-step trap of the HLT itself.
-    if (v->nmi_pending || v->event.valid || (v->halt_interruptible && lapic_pending(&v->lapic) >= 0))
+    if (v->nmi_pending || v->event.valid ||
+        (v->halt_interruptible && (guest_extint_pending(v) || lapic_pending(&v->lapic) >= 0)))
         atomic_store(&v->state, VCPU_RUNNABLE);
 }
 
@@ -51,10 +52,15 @@ static void run_slice(struct vcpu *v)
 {
     uint64_t now = rdtsc();
     uint64_t end = now + time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
+    uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
     uint64_t guest_now = vm_guest_tsc(v, now);
     uint64_t timer = lapic_tick(&v->lapic, guest_now);
     if (timer && timer - guest_now < end - now)
         end = now + (timer - guest_now);
+    uint64_t tick = guest_isa_tick(v->guest);
+    uint64_t least = now + shortest < end ? now + shortest : end;
+    if (tick < end) // however fast the 8254 is told to be, the guest gets on
+        end = tick > least ? tick : least;
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
@@ -80,6 +86,7 @@ _Noreturn void sched_run(void (*tend)(void))
                 continue;
             guest_tend(g);
             guest_start_waiting(g);
+            (void)guest_isa_tick(g);
             // Once one of them has stopped or reset the guest, the others run no more.
             for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
                 struct vcpu *v = &g->vcpus[c];

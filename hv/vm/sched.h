@@ -3,7 +3,8 @@
 #pragma once
 #include <stdint.h>
 
-#define SCHED_SLICE_US 1000u
+#define SCHED_SLICE_US     1000u
+#define SCHED_SLICE_MIN_US 10u
 
 /// The CPU a guest's vCPUs run on: CPU 0 keeps the house where there are others.
 uint32_t sched_cpu_of(uint32_t guest_index);

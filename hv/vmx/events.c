@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Event injection (SDM vol. 3, 27.6 and 28.2.4): one event an entry, in the order: what was being delivered
-// when an exit came, an exception we raise, NMI, the local APIC's highest vector. What cannot go now is
-// waited for with a window exit.
+// when an exit came, an exception we raise, NMI, the 8259's interrupt, the local APIC's highest vector. What
+// cannot go now is waited for with a window exit.
+#include "hv/vm/guest.h"
 #include "hv/vmx/vmx.h"
 #include "rt/x86.h"
 
@@ -105,12 +106,17 @@ void vmx_prepare_entry(struct vcpu *v)
     }
     set_window(v, CPU_NMI_WINDOW, v->nmi_pending);
 
+    bool external = guest_extint_pending(v);
     int vector = lapic_pending(&v->lapic);
-    if (vector >= 0 && !injected && (vmread(GUEST_RFLAGS) & RFLAGS_IF) &&
+    if ((external || vector >= 0) && !injected && (vmread(GUEST_RFLAGS) & RFLAGS_IF) &&
         !(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))) {
-        lapic_accept(&v->lapic, (uint8_t)vector);
+        if (external) // INTR does not wait for what the local APIC has
+            vector = guest_extint_accept(v);
+        else
+            lapic_accept(&v->lapic, (uint8_t)vector);
         vmwrite(VM_ENTRY_INTERRUPTION_INFO, INTR_INFO_VALID | INTR_TYPE_EXTERNAL | (uint32_t)vector);
+        external = guest_extint_pending(v);
         vector = lapic_pending(&v->lapic);
     }
-    set_window(v, CPU_INTERRUPT_WINDOW, vector >= 0);
+    set_window(v, CPU_INTERRUPT_WINDOW, external || vector >= 0);
 }

@@ -18,7 +18,9 @@ echo "init: clocksource $(cat /sys/devices/system/clocksource/clocksource0/curre
 grep -q 'IO-APIC.*ttyS0' /proc/interrupts && echo "init: uart interrupt found"
 sed -n 's/^ *LOC: *\\([0-9]*\\).*/init: timer interrupts \\1/p' /proc/interrupts
 dmesg -r | awk -F'[<>]' '$2 % 8 <= 4 { print "init: warning: " $0 }'
-sleep 1
+echo +1 >/sys/class/rtc/rtc0/wakealarm
+sleep 3
+sed -n 's/^ *8: *\\([0-9]*\\) *\\([0-9]*\\) .*rtc0.*/init: clock interrupts \\1 \\2/p' /proc/interrupts
 echo "init: type a line"
 read line </dev/ttyS0
 echo "init: heard '$line'"
@@ -62,4 +64,5 @@ def test_debian_kernel(lab):
     assert re.search(r"smp: Brought up 1 node, 2 CPUs", text)
     assert "init: uart interrupt found" in text
     assert int(re.search(r"init: timer interrupts (\d+)", text)[1]) > 100
+    assert sum(map(int, re.search(r"init: clock interrupts (\d+) (\d+)", text).groups())) == 1  # the alarm
     assert [w[0] for w in re.finditer(r"init: warning: .*", text) if not re.search(OF_THE_CPU, w[0])] == []
