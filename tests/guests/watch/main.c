@@ -57,6 +57,11 @@ static void look_edu(struct watched *w, uint32_t x, uint32_t round)
 {
     mmio_write32(w->base + EDU_LIVENESS, x);
     uint32_t got = timed_read(w->base + EDU_LIVENESS);
+    if (w->state == GONE && got != ~x && got != ALL_ONES) {
+        // It came back between the write, which met nobody, and the read.
+        mmio_write32(w->base + EDU_LIVENESS, x);
+        got = timed_read(w->base + EDU_LIVENESS);
+    }
     change(w, got == ~x ? HERE : got == ALL_ONES ? GONE : WRONG, got, round);
 }
 
