@@ -13,7 +13,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SPDX = "SPDX-License-Identifier: BSD-2-Clause"
 NEEDS_SPDX = (".c", ".h", ".S", ".py", ".sh", ".ld", ".lua", ".asl", ".toml", ".ini", ".mk")
-MACHINE_PATH = re.compile(r"(?<![\w.])/work/(?:main|wt|shared|team)\b")
+MACHINE_PATH = re.compile(rf"{re.escape(ROOT)}(?!\w)|/home/\w+/")  # this checkout's own place, anybody's home
 
 
 def tracked():
