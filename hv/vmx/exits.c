@@ -377,7 +377,9 @@ static bool finish_exit(struct vcpu *v, enum vm_result result)
     if (result == VM_LEAVE || result == VM_STOP)
         return false;
     uint32_t attention = atomic_load_explicit(&v->attention, memory_order_relaxed);
-    if (attention & ATTENTION_LEAVE)
+    // Before anything is accepted for injection: what has been accepted must enter, for the next
+    // vmx_prepare_entry() would write over it.
+    if ((attention & ATTENTION_LEAVE) || rdtsc() >= v->slice_end_tsc)
         return false;
     if (attention & ATTENTION_EVENT)
         vmx_prepare_entry(v);
@@ -402,14 +404,16 @@ bool vmx_exit(struct vcpu *v)
     enum vm_result result = row->handler(v);
     if (__builtin_expect(result == VM_DONE, 1)) {
         skip_instruction(v);
-        if (__builtin_expect(atomic_load_explicit(&v->attention, memory_order_relaxed) != 0, 0)) {
-            if (!finish_exit(v, VM_AGAIN))
-                return false;
+        if (__builtin_expect(atomic_load_explicit(&v->attention, memory_order_relaxed) == 0, 1)) {
+            if (row->traced)
+                trace(TRACE_ENTRY, reason);
+            return rdtsc() < v->slice_end_tsc;
         }
-    } else if (!finish_exit(v, result)) {
-        return false;
+        result = VM_AGAIN;
     }
+    if (!finish_exit(v, result))
+        return false;
     if (row->traced)
         trace(TRACE_ENTRY, reason);
-    return rdtsc() < v->slice_end_tsc;
+    return true;
 }

@@ -65,12 +65,13 @@ class Console:
                     unfinished = _UNFINISHED.search(chunk)
                     held = chunk[unfinished.start():] if unfinished else ""
                     self._add(_CONTROL.sub("", chunk[:len(chunk) - len(held)]))
+                # The last words are there before anybody is told that there will be no more.
+                if not self._text.endswith("\n"):
+                    self._add("\n")
                 with self._changed:
                     self._connection = None
                     self._changed.notify_all()
                 connection.close()
-                if not self._text.endswith("\n"):
-                    self._add("\n")
 
     def _add(self, text):
         with self._changed:

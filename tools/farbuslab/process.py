@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from .errors import LabError
 
@@ -30,6 +31,18 @@ class Child:
                                         start_new_session=True)
         with _lock:
             _alive.add(self)
+        self._await_program()
+
+    def _await_program(self):
+        """Until setpriv has become the program: from then on the child dies with us."""
+        for _ in range(1000):
+            try:
+                with open(f"/proc/{self.pid}/comm", encoding="utf-8") as f:
+                    if f.read().strip() != "setpriv" or not self.running():
+                        return
+            except OSError:
+                return
+            time.sleep(0.005)
 
     @property
     def pid(self):
