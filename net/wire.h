@@ -131,7 +131,14 @@ enum wire_record_type {
     REC_ERROR,       // struct wire_error
     REC_CREDIT,      // flow control, struct wire_credit; between the users of the link
     REC_EOI,         // host -> remote, posted: the guest has served INTx, look again; no body
-    // 0x40..0x5f: DMA mirror (next issue)
+    // DMA mirror (docs/protocol.md, section 6.6)
+    REC_DMA_START = 0x40, // host -> remote: the function may master the bus, within what is mapped; CPLD
+                          // carries struct wire_dma_started. No body. Also: begin anew, with nothing mapped
+    REC_DMA_MAP,          // host -> remote, posted: struct wire_dma_map
+    REC_DMA_UNMAP,        // host -> remote, posted: struct wire_dma_unmap
+    REC_DMA_DATA,         // both, posted: struct wire_dma_data, then runs
+    REC_DMA_SPOILED,      // remote -> host, posted: struct wire_dma_spoiled
+    REC_DMA_FAULT,        // remote -> host, posted: struct wire_dma_fault
 };
 
 /// Completion status (PCIe 2.2.9), plus ours from 0x10.
@@ -199,6 +206,7 @@ _Static_assert(sizeof(struct wire_function) == 92, "wire format");
 #define WIRE_FN_BUSY 0x01u // lent to a host now
 #define WIRE_FN_FLR  0x02u // can be reset alone
 #define WIRE_FN_MSI  0x04u // MSI and MSI-X, where it has them, can be enabled
+#define WIRE_FN_DMA  0x08u // its remote can confine its DMA: it may master the bus
 
 /// Body of REC_ATTACH: the function wanted. The host's name is in HELLO.
 struct wire_attach {
@@ -253,6 +261,80 @@ struct wire_credit {
     uint16_t reserved;
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_credit) == 4, "wire format");
+
+// --- DMA mirror ---
+// A slot is a page of the remote's memory that mirrors one page of the guest's. The host gives slots their
+// content and decides where the function sees them; both ends keep a copy (the twin) of what the other end
+// is known to have, and tell each other the bytes that differ from it.
+
+#define WIRE_DMA_PAGE      4096u
+#define WIRE_DMA_SLOTS_MAX 65536u // of one function
+#define WIRE_DMA_IOVA_END                                                                                    \
+    (1ull << 39) // addresses the function may use; 0xfee00000..0xfeefffff are never memory
+
+/// Data of the CPLD that answers DMA_START.
+struct wire_dma_started {
+    uint32_t slots; // the host may use slots 0..slots - 1; content: not known until DMA_DATA with CLEAR
+    uint32_t reserved;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_started) == 8, "wire format");
+
+#define WIRE_DMA_READ  0x1u // the function may read
+#define WIRE_DMA_WRITE 0x2u // the function may write
+
+/// REC_DMA_MAP: the function sees `slot` at `iova`. A slot is mapped at one place at most, an iova names one
+/// slot at most.
+struct wire_dma_map {
+    uint64_t iova; // multiple of WIRE_DMA_PAGE
+    uint32_t slot;
+    uint32_t generation; // of this mapping: chosen by the host; what the function writes comes back with it
+    uint8_t access;      // WIRE_DMA_READ | WIRE_DMA_WRITE, not 0
+    uint8_t reserved[7];
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_map) == 24, "wire format");
+
+/// REC_DMA_UNMAP: the function sees nothing at these pages any more. Bytes that it wrote and that the host
+/// has not had by `seen` are undone: the slot is again as the host knows it; where that cannot be (they are
+/// on their way), the slot is spoiled, and the remote says so.
+struct wire_dma_unmap {
+    uint64_t iova;  // first page
+    uint32_t pages; // 1.., all of them, mapped or not
+    uint32_t seen;  // DMA_DATA records of this function taken since DMA_START, modulo 2^32
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_unmap) == 16, "wire format");
+
+#define WIRE_DMA_CLEAR 0x1u // to the remote, slot not mapped: all bytes are 0 first; not spoiled any more
+
+/// REC_DMA_DATA: bytes of a slot that changed. Runs follow: struct wire_dma_run, then its bytes, then the
+/// next. To the host: the function wrote them. To the remote: the guest did (mapped or not).
+struct wire_dma_data {
+    uint32_t slot;
+    uint32_t generation; // to the host: of the mapping; to the remote: 0
+    uint8_t flags;       // WIRE_DMA_CLEAR
+    uint8_t reserved[3];
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_data) == 12, "wire format");
+
+struct wire_dma_run {
+    uint16_t offset, size; // size not 0, offset + size <= WIRE_DMA_PAGE; ascending, not touching
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_run) == 4, "wire format");
+
+/// REC_DMA_SPOILED: nobody knows what is in this slot; until DMA_DATA with CLEAR it is not mapped.
+struct wire_dma_spoiled {
+    uint32_t slot;
+    uint32_t reserved;
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_spoiled) == 8, "wire format");
+
+/// REC_DMA_FAULT: the remote's IOMMU stopped an access of the function.
+struct wire_dma_fault {
+    uint64_t iova;  // page
+    uint8_t write;  // 1: it wanted to write
+    uint8_t reason; // VT-d 7.1.3 of the remote's unit; for the log only
+    uint8_t reserved[6];
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_dma_fault) == 16, "wire format");
 
 /// Why bytes are not what they claim to be. Each is counted where frames are received.
 enum wire_fault {

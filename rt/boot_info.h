@@ -72,6 +72,17 @@ struct boot_file {
     uint32_t pad;
 };
 
+/// `dma =`: how DMA of remote functions finds the guest's memory.
+enum boot_dma {
+    BOOT_DMA_IOMMU,  // the guest has an IOMMU and says what it maps (default)
+    BOOT_DMA_MIRROR, // all of the guest's (small) memory is mirrored: kernels without an IOMMU driver
+};
+/// `bus =`: where remote functions are.
+enum boot_bus {
+    BOOT_BUS_PORTS, // each behind a PCIe root port with hot-plug (default)
+    BOOT_BUS_FLAT,  // on bus 0: kernels that do not look behind bridges
+};
+
 struct boot_guest {
     char name[BOOT_NAME_MAX];
     uint64_t memory; // bytes
@@ -85,7 +96,9 @@ struct boot_guest {
     char cmdline[BOOT_CMDLINE_MAX];
     char nic[BOOT_NAME_MAX]; // empty: none
     uint32_t ini_line;
-    uint32_t pad;
+    uint8_t dma; // enum boot_dma
+    uint8_t bus; // enum boot_bus
+    uint8_t pad[2];
 };
 
 struct boot_node {

@@ -53,6 +53,30 @@ void bus_guest_collect(struct bus_guest *guest);
 /// The guest ended the level-triggered interrupt of that I/O APIC pin. By whoever runs it.
 void bus_guest_eoi(struct bus_guest *guest, unsigned gsi);
 
+struct guest_iommu;
+
+/// A guest's memory, for DMA. All on the CPU that runs the guest, except `page`, which any CPU may call.
+struct bus_memory {
+    /// The 4 KiB page of RAM at gpa (page aligned); NULL: not RAM.
+    void *(*page)(void *ctx, uint64_t gpa);
+    /// From now on dirty() tells of this page alone (nested paging may have to split a large page). False: it
+    /// cannot, compare always.
+    bool (*watch)(void *ctx, uint64_t gpa);
+    /// Was the page written by the guest (or by us for it) since the last call? Clears that; once any call
+    /// said true, settle() must come before the guest's next instruction.
+    bool (*dirty)(void *ctx, uint64_t gpa);
+    void (*settle)(void *ctx);
+    /// RAM as ranges, for `dma = mirror`: index from 0; false: no more.
+    bool (*range)(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size);
+    void *ctx;
+};
+/// How DMA of a guest's functions reaches its memory. iommu: as the guest's own tables say; NULL (`dma =
+/// mirror`): all of its memory, at the addresses it has. Once, right after bus_guest_add. *memory is copied.
+void bus_guest_dma(struct bus_guest *guest, const struct bus_memory *memory, struct guest_iommu *iommu);
+/// The guest changed mappings (hv/platform/iommu.h, guest_iommu_ops.changed). By whoever runs it.
+struct iommu_scope;
+void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope);
+
 /// Called while a guest's access waits for the network, about every poll, without the net lock: the console
 /// stays alive. May be NULL. Must not reset or remove a guest: note it and do it when the access has
 /// returned.
