@@ -30,6 +30,11 @@ static void *page_table(void *ctx, uint64_t gpa)
     return guest_memory_at(v->guest, gpa, &room);
 }
 
+static void page_table_written(void *ctx, uint64_t gpa)
+{
+    guest_memory_written(((struct vcpu *)ctx)->guest, gpa);
+}
+
 static void access_init(struct access *a, struct vcpu *v, const struct vcpu_view *view)
 {
     *a = (struct access){
@@ -42,6 +47,7 @@ static void access_init(struct access *a, struct vcpu *v, const struct vcpu_view
                 .pdpte = {view->pdpte[0], view->pdpte[1], view->pdpte[2], view->pdpte[3]},
                 .user = (view->ss_rights >> 5 & 3) == 3,
                 .table = page_table,
+                .written = page_table_written,
                 .ctx = v},
     };
 }
@@ -91,10 +97,12 @@ static void transfer(struct vcpu *v, uint64_t gpa, uint8_t *bytes, size_t size, 
     uint64_t room;
     void *ram = guest_memory_at(v->guest, gpa, &room);
     if (ram) {
-        if (write)
+        if (write) {
             memcpy(ram, bytes, size);
-        else
+            guest_memory_written(v->guest, gpa);
+        } else {
             memcpy(bytes, ram, size);
+        }
         return;
     }
     for (size_t done = 0; done < size;) {

@@ -51,6 +51,7 @@ struct guest {
     uint32_t chunk_count;
     uint32_t next_to_zero; // pieces before it are zeroed or mapped
     struct nested_map *map;
+    bool watched; // somebody asks which pages were written (dma.c)
 
     struct io_space io;
     struct guest_pci pci;
@@ -134,6 +135,13 @@ MUST_CHECK enum status guest_memory_touch(struct guest *g, uint64_t gpa);
 bool guest_memory_zero_ahead(struct guest *g);
 /// Our view of guest RAM: NULL when not RAM, else *contiguous bytes may be used from there.
 void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous);
+/// What is done with RAM through guest_memory_at() has to be told, page by page: it may be mirrored for a
+/// device's DMA. guest_memory_write() and _fill() tell it themselves.
+static inline void guest_memory_written(struct guest *g, uint64_t gpa)
+{
+    if (g->watched)
+        guest_virt->map_mark(g->map, gpa);
+}
 /// Copies into guest RAM. ERR_RANGE: not all of it is RAM (nothing before the first bad page is undone).
 MUST_CHECK enum status guest_memory_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
 MUST_CHECK enum status guest_memory_fill(struct guest *g, uint64_t gpa, uint8_t byte, uint64_t size);

@@ -67,10 +67,14 @@ static uint64_t load_entry(const void *at, unsigned size)
     return e;
 }
 
-static void set_bits(void *at, uint64_t bits)
+static void set_bits(const struct gva_mmu *m, uint64_t table, void *at, uint64_t entry, uint64_t bits)
 {
+    if ((entry & bits) == bits)
+        return;
     // A and D are in the low byte of both formats; the guest's other vCPUs may be writing the entry.
     __atomic_fetch_or((uint8_t *)at, (uint8_t)bits, __ATOMIC_RELAXED);
+    if (m->written)
+        m->written(m->ctx, table & PTE_ADDRESS);
 }
 
 static bool is_leaf(const struct gva_mmu *m, const struct format *f, unsigned shift, uint64_t entry)
@@ -103,7 +107,7 @@ static bool walk(const struct gva_mmu *m, const struct format *f, uint64_t table
         if (is_leaf(m, f, shift, entry)) {
             if (!allowed(m, &rights, access))
                 return page_fault(m, linear, access, PF_PRESENT, fault);
-            set_bits(at, PTE_A | (access == GVA_WRITE ? PTE_D : 0));
+            set_bits(m, table, at, entry, PTE_A | (access == GVA_WRITE ? PTE_D : 0));
             uint64_t mask = (1ull << shift) - 1;
             uint64_t base = entry & PTE_ADDRESS & ~mask;
             if (f->entry_size == 4 && shift == 22) // PSE-36: physical bits 32-39 are in bits 13-20
@@ -111,7 +115,7 @@ static bool walk(const struct gva_mmu *m, const struct format *f, uint64_t table
             *gpa = base | (linear & mask);
             return true;
         }
-        set_bits(at, PTE_A);
+        set_bits(m, table, at, entry, PTE_A);
         table = entry;
     }
 }

@@ -14,6 +14,8 @@ struct gva_mmu {
     bool user;         // CPL 3
     /// The page-table page at a guest-physical address (4 KiB aligned), or NULL when it is not RAM.
     void *(*table)(void *ctx, uint64_t gpa);
+    /// An accessed or dirty bit was set in the page-table page that holds gpa. May be NULL.
+    void (*written)(void *ctx, uint64_t gpa);
     void *ctx;
 };
 

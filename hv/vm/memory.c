@@ -115,6 +115,12 @@ void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous)
     return (uint8_t *)phys_to_virt(g->chunks[i]) + offset;
 }
 
+static void written(struct guest *g, uint64_t gpa, uint64_t size)
+{
+    for (uint64_t at = gpa & ~(FRAME_SIZE - 1); g->watched && at < gpa + size; at += FRAME_SIZE)
+        guest_memory_written(g, at);
+}
+
 enum status guest_memory_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size)
 {
     for (uint64_t done = 0; done < size;) {
@@ -124,6 +130,7 @@ enum status guest_memory_write(struct guest *g, uint64_t gpa, const void *from, 
             return ERR_RANGE;
         uint64_t n = size - done < room ? size - done : room;
         memcpy(to, (const uint8_t *)from + done, n);
+        written(g, gpa + done, n);
         done += n;
     }
     return OK;
@@ -138,6 +145,7 @@ enum status guest_memory_fill(struct guest *g, uint64_t gpa, uint8_t byte, uint6
             return ERR_RANGE;
         uint64_t n = size - done < room ? size - done : room;
         memset(to, byte, n);
+        written(g, gpa + done, n);
         done += n;
     }
     return OK;

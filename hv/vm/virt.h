@@ -58,6 +58,19 @@ struct virt_ops {
     void (*map_clear)(struct nested_map *map);
     /// Maps gpa -> hpa, read/write/execute, write-back. size = 4 KiB or 2 MiB, everything aligned to it.
     MUST_CHECK enum status (*map_ram)(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
+    // Which pages were written (SDM vol. 3, 29.3.5). All on the CPU that runs the guest, between an exit and
+    // the next entry.
+    /// From now on the 4 KiB page that holds gpa is told from its neighbours. False: it is not mapped, or
+    /// this machine has no dirty bits, or no memory for tables: take it as always written.
+    bool (*map_watch)(struct nested_map *map, uint64_t gpa);
+    /// Was it written by the guest, or map_mark()ed, since the last call (the first: since it was mapped)?
+    /// Clears that. True also for whatever is not watched.
+    bool (*map_dirty)(struct nested_map *map, uint64_t gpa);
+    /// We wrote it ourselves, for the guest.
+    void (*map_mark)(struct nested_map *map, uint64_t gpa);
+    /// Must come between a map_dirty() that said true and the next entry. Costs one load when nothing is to
+    /// do.
+    void (*map_settle)(struct nested_map *map);
     MUST_CHECK enum status (*vcpu_create)(struct vcpu *v, struct nested_map *map);
     void (*vcpu_destroy)(struct vcpu *v);
     /// Puts the vCPU into a start state. The vCPU is not running.

@@ -107,14 +107,32 @@ static void vmx_offers(bool *rdtscp, bool *invpcid)
     *invpcid = (vmx_controls.secondary & SEC_INVPCID) != 0;
 }
 
+static void map_settle(struct nested_map *map)
+{
+    if (!map->stale)
+        return;
+    invept(1, map->eptp);
+    map->stale = false;
+}
+
+static void map_clear(struct nested_map *map)
+{
+    ept_clear(map);
+    map_settle(map);
+}
+
 const struct virt_ops vmx_virt_ops = {
     .name = "VT-x",
     .cpu_start = vmx_cpu_start,
     .offers = vmx_offers,
     .map_create = ept_create,
     .map_destroy = ept_destroy,
-    .map_clear = ept_clear,
+    .map_clear = map_clear,
     .map_ram = ept_map,
+    .map_watch = ept_watch,
+    .map_dirty = ept_dirty,
+    .map_mark = ept_mark,
+    .map_settle = map_settle,
     .vcpu_create = vmx_vcpu_create,
     .vcpu_destroy = vmx_vcpu_destroy,
     .vcpu_reset = vmx_vcpu_reset,

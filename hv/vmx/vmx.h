@@ -14,8 +14,7 @@ extern struct vmx_msrs vmx_msrs;
 struct nested_map {
     phys_t root; // EPT PML4
     uint64_t eptp;
-    phys_t *table_list; // every table frame, to give them back
-    uint64_t table_count;
+    bool stale; // cached translations may say otherwise than the tables
 };
 
 /// CPU state that neither the VMCS nor struct vcpu holds while another vCPU has the CPU.
@@ -35,6 +34,9 @@ enum status ept_create(struct nested_map **map);
 void ept_destroy(struct nested_map *map);
 void ept_clear(struct nested_map *map);
 enum status ept_map(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
+bool ept_watch(struct nested_map *map, uint64_t gpa);
+bool ept_dirty(struct nested_map *map, uint64_t gpa);
+void ept_mark(struct nested_map *map, uint64_t gpa);
 
 enum status vmx_vcpu_create(struct vcpu *v, struct nested_map *map);
 void vmx_vcpu_destroy(struct vcpu *v);

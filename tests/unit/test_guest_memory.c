@@ -38,7 +38,18 @@ static void fake_clear(struct nested_map *map)
     clears++;
 }
 
-static const struct virt_ops fake_virt = {.map_ram = fake_map, .map_clear = fake_clear};
+static uint64_t marked[8];
+static unsigned marks;
+
+static void fake_mark(struct nested_map *map, uint64_t gpa)
+{
+    (void)map;
+    assert_true(marks < 8);
+    marked[marks++] = gpa;
+}
+
+static const struct virt_ops fake_virt = {
+    .map_mark = fake_mark, .map_ram = fake_map, .map_clear = fake_clear};
 
 static struct guest *make(uint64_t bytes)
 {
@@ -131,6 +142,29 @@ static void copies_over_borders(void **state)
     destroy(g);
 }
 
+/// Whoever asks which pages were written hears of our writes, each page once; nobody asks: nothing is told.
+static void our_writes_are_told(void **state)
+{
+    (void)state;
+    struct guest *g = make(6 * MIB);
+    uint8_t bytes[0x1800] = {0};
+    marks = 0;
+    assert_int_equal(guest_memory_write(g, 4 * MIB, bytes, sizeof bytes), OK);
+    assert_int_equal(marks, 0);
+    g->watched = true;
+    assert_int_equal(guest_memory_write(g, 4 * MIB - 0x900, bytes, sizeof bytes), OK);
+    assert_int_equal(marks, 2);
+    assert_int_equal(marked[0], 4 * MIB - 0x1000);
+    assert_int_equal(marked[1], 4 * MIB);
+    assert_int_equal(guest_memory_fill(g, 0x5fff, 1, 2), OK);
+    assert_int_equal(marks, 4);
+    assert_int_equal(marked[2], 0x5000);
+    assert_int_equal(marked[3], 0x6000);
+    guest_memory_written(g, 0x7123);
+    assert_int_equal(marks, 5);
+    destroy(g);
+}
+
 /// A reset costs no zeroing of what was used, and nothing of it is left.
 static void reset(void **state)
 {
@@ -159,11 +193,9 @@ static void reset(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(where_ram_is),
-        cmocka_unit_test(first_touch),
-        cmocka_unit_test(map_without_memory),
-        cmocka_unit_test(copies_over_borders),
-        cmocka_unit_test(reset),
+        cmocka_unit_test(where_ram_is),        cmocka_unit_test(first_touch),
+        cmocka_unit_test(map_without_memory),  cmocka_unit_test(copies_over_borders),
+        cmocka_unit_test(our_writes_are_told), cmocka_unit_test(reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,16 @@ static void *table(void *ctx, uint64_t gpa)
     return gpa / 4096 < 16 ? ram[gpa / 4096] : NULL;
 }
 
+static unsigned writes; // to table pages
+static uint64_t last_written;
+
+static void written(void *ctx, uint64_t gpa)
+{
+    (void)ctx;
+    writes++;
+    last_written = gpa & ~0xfffull;
+}
+
 static void entry64(unsigned page, unsigned index, uint64_t value)
 {
     memcpy(&ram[page][index * 8], &value, 8);
@@ -38,7 +48,8 @@ static struct gva_mmu long_mode(void)
     return (struct gva_mmu){.cr0 = CR0_PE | CR0_PG | CR0_WP,
                             .cr4 = CR4_PAE,
                             .efer = EFER_LMA | EFER_LME | EFER_NXE,
-                            .table = table};
+                            .table = table,
+                            .written = written};
 }
 
 #define BASE 0x8080600000ull
@@ -55,6 +66,23 @@ static void four_levels(void **state)
     assert_int_equal(ram[0][8] & 0x60, 0x20);
     assert_true(gva_translate(&m, 0x8080800000ull + 0x12345, GVA_READ, &gpa, &f)); // 2 MiB page
     assert_int_equal(gpa, 0x40012345);
+}
+
+/// Whoever mirrors the tables hears of bits that we set, and of nothing else.
+static void table_writes_are_told(void **state)
+{
+    (void)state;
+    struct gva_mmu m = long_mode();
+    struct emulate_fault f;
+    uint64_t gpa;
+    writes = 0;
+    assert_true(gva_translate(&m, BASE + 0x5123, GVA_READ, &gpa, &f));
+    assert_int_equal(writes, 4); // A at each level
+    assert_true(gva_translate(&m, BASE + 0x5123, GVA_READ, &gpa, &f));
+    assert_int_equal(writes, 4);
+    assert_true(gva_translate(&m, BASE + 0x5123, GVA_WRITE, &gpa, &f));
+    assert_int_equal(writes, 5); // D
+    assert_int_equal(last_written, 0x3000);
 }
 
 /// PS is reserved in a PML4 entry.
@@ -134,9 +162,8 @@ static void legacy_and_pae(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(four_levels),
-        cmocka_unit_test(no_page_of_512_gib),
-        cmocka_unit_test(faults),
+        cmocka_unit_test(four_levels),        cmocka_unit_test(table_writes_are_told),
+        cmocka_unit_test(no_page_of_512_gib), cmocka_unit_test(faults),
         cmocka_unit_test(legacy_and_pae),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
