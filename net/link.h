@@ -68,7 +68,8 @@ void link_close(struct link *link, const char *why);
 /// ERR_BUSY: window and queue are full (poll and retry); ERR_RANGE: does not fit a frame; ERR_PROTOCOL: no
 /// such record (wire_check_record), nothing appended. A remote's `record` callback never sees ERR_BUSY for
 /// one completion (or REC_CREDIT) per request: frames are delivered only when there is room for their
-/// answers. For that, events (REC_INTX..REC_ERROR) see ERR_BUSY earlier. What a `record` callback appends is
+/// answers. For that, events (REC_INTX..REC_ERROR, REC_DMA_*) see ERR_BUSY earlier, and DMA_DATA before all
+/// others. What a `record` callback appends is
 /// flushed when the frame that caused it has been delivered; no link_flush is needed there.
 MUST_CHECK enum status link_send(struct link *link, const struct wire_record *rec, const void *body,
                                  size_t body_size, const void *data, size_t data_size);

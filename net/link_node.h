@@ -21,7 +21,8 @@
 #define LINK_TX_RESERVE                                                                                      \
     28u // remote: slots kept free for what answers one full frame of requests; worst case: frames of
         // 548 bytes, 26 requests of 20 bytes, each answered by 264 bytes, one to a frame
-_Static_assert(LINK_TX_SLOTS >= WIRE_WINDOW + LINK_TX_RESERVE,
+#define LINK_TX_EVENTS 4u // remote: and these for interrupts while DMA_DATA comes in bulk
+_Static_assert(LINK_TX_SLOTS >= WIRE_WINDOW + LINK_TX_RESERVE + LINK_TX_EVENTS,
                "the window must be able to move while answers wait");
 
 enum tx_state {

@@ -35,6 +35,14 @@ void link_close_frame(struct link *l)
     link_open_frame(l);
 }
 
+/// How many must be free for this record: what is not asked for leaves room for what is (at a remote).
+static uint32_t slots_needed(const struct link *l, uint8_t type)
+{
+    if (l->host || type < REC_INTX || type == REC_CREDIT)
+        return 0;
+    return LINK_TX_RESERVE + 1 + (type == REC_DMA_DATA ? LINK_TX_EVENTS : 0);
+}
+
 enum status link_send(struct link *l, const struct wire_record *rec, const void *body, size_t body_size,
                       const void *data, size_t data_size)
 {
@@ -45,8 +53,7 @@ enum status link_send(struct link *l, const struct wire_record *rec, const void 
     size_t size = sizeof *rec + body_size + data_size;
     if (size > l->frame_max - sizeof(struct wire_frame))
         return ERR_RANGE;
-    bool event = rec->type >= REC_INTX && rec->type <= REC_ERROR && !l->host;
-    if (event && link_free_slots(l) <= LINK_TX_RESERVE)
+    if (link_free_slots(l) < slots_needed(l, rec->type))
         return ERR_BUSY;
     if (l->open_size + size > l->frame_max) {
         if (link_free_slots(l) == 0)

@@ -92,10 +92,11 @@ static bool bar_valid(const struct wire_bar *b)
     return kind == 1 ? b->size <= 0x10000 && b->kind == 1 : kind == 2 ? b->size <= 0x80000000u : true;
 }
 
+#define FUNCTION_FLAGS (WIRE_FN_BUSY | WIRE_FN_FLR | WIRE_FN_MSI | WIRE_FN_DMA)
+
 bool wire_function_valid(const struct wire_function *f)
 {
-    if (f->vendor == 0xffff || f->pin > 4 || (f->flags & ~(WIRE_FN_BUSY | WIRE_FN_FLR | WIRE_FN_MSI)) != 0 ||
-        f->reserved != 0)
+    if (f->vendor == 0xffff || f->pin > 4 || (f->flags & ~FUNCTION_FLAGS) != 0 || f->reserved != 0)
         return false;
     for (unsigned i = 0; i < 6; i++) {
         if (!bar_valid(&f->bars[i]))
@@ -206,6 +207,13 @@ static const struct rule {
     [REC_ERROR] = {TO_HOST, FN, sizeof(struct wire_error), sizeof(struct wire_error)},
     [REC_CREDIT] = {TO_REMOTE | TO_HOST, FN, sizeof(struct wire_credit), sizeof(struct wire_credit)},
     [REC_EOI] = {TO_REMOTE, FN, 0, 0},
+    [REC_DMA_START] = {TO_REMOTE, FN, 0, 0},
+    [REC_DMA_MAP] = {TO_REMOTE, FN, sizeof(struct wire_dma_map), sizeof(struct wire_dma_map)},
+    [REC_DMA_UNMAP] = {TO_REMOTE, FN, sizeof(struct wire_dma_unmap), sizeof(struct wire_dma_unmap)},
+    [REC_DMA_DATA] = {TO_REMOTE | TO_HOST, FN, sizeof(struct wire_dma_data),
+                      WIRE_FRAME_MAX - sizeof(struct wire_frame) - sizeof(struct wire_record)},
+    [REC_DMA_SPOILED] = {TO_HOST, FN, sizeof(struct wire_dma_spoiled), sizeof(struct wire_dma_spoiled)},
+    [REC_DMA_FAULT] = {TO_HOST, FN, sizeof(struct wire_dma_fault), sizeof(struct wire_dma_fault)},
 };
 
 static bool access_valid(const struct rule *rule, const struct wire_access *a, size_t size)
@@ -272,6 +280,76 @@ static bool event_valid(const struct wire_record *rec)
     }
 }
 
+static bool zero(const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+static bool map_valid(const struct wire_dma_map *m)
+{
+    return m->iova % WIRE_DMA_PAGE == 0 && m->iova < WIRE_DMA_IOVA_END &&
+           (m->iova < WIRE_DMA_MSI_BEGIN || m->iova >= WIRE_DMA_MSI_END) && m->slot < WIRE_DMA_SLOTS_MAX &&
+           m->access != 0 && (m->access & ~(WIRE_DMA_READ | WIRE_DMA_WRITE)) == 0 &&
+           zero(m->reserved, sizeof m->reserved);
+}
+
+static bool unmap_valid(const struct wire_dma_unmap *u)
+{
+    return u->iova % WIRE_DMA_PAGE == 0 && u->iova < WIRE_DMA_IOVA_END && u->pages != 0 &&
+           u->pages <= (WIRE_DMA_IOVA_END - u->iova) / WIRE_DMA_PAGE;
+}
+
+/// Runs: each whole, in the page, behind the one before it with a gap.
+static bool data_valid(const struct wire_dma_data *d, size_t size, enum wire_direction direction)
+{
+    const uint8_t *at = (const uint8_t *)(d + 1);
+    size_t left = size - sizeof *d;
+    uint8_t allowed = direction == WIRE_TO_REMOTE ? WIRE_DMA_CLEAR : WIRE_DMA_MORE;
+    if (d->slot >= WIRE_DMA_SLOTS_MAX || (d->flags & ~allowed) != 0 ||
+        !zero(d->reserved, sizeof d->reserved) || (direction == WIRE_TO_REMOTE && d->generation != 0))
+        return false;
+    if (left == 0)
+        return d->flags == (direction == WIRE_TO_REMOTE ? WIRE_DMA_CLEAR : 0);
+    for (int end = -1; left != 0;) {
+        struct wire_dma_run run;
+        if (left < sizeof run)
+            return false;
+        memcpy(&run, at, sizeof run);
+        if (run.size == 0 || run.offset <= end || run.offset + run.size > (int)WIRE_DMA_PAGE ||
+            run.size > left - sizeof run)
+            return false;
+        end = run.offset + run.size;
+        at += sizeof run + run.size;
+        left -= sizeof run + run.size;
+    }
+    return true;
+}
+
+static bool dma_valid(const struct wire_record *rec, size_t size, enum wire_direction direction)
+{
+    const void *body = rec + 1;
+    const struct wire_dma_spoiled *spoiled = body;
+    const struct wire_dma_fault *fault = body;
+    switch (rec->type) {
+    case REC_DMA_MAP:
+        return map_valid(body);
+    case REC_DMA_UNMAP:
+        return unmap_valid(body);
+    case REC_DMA_DATA:
+        return data_valid(body, size, direction);
+    case REC_DMA_SPOILED:
+        return spoiled->slot < WIRE_DMA_SLOTS_MAX && spoiled->reserved == 0;
+    case REC_DMA_FAULT: // any address: nobody keeps a function from asking
+        return fault->iova % WIRE_DMA_PAGE == 0 && fault->write <= 1 &&
+               zero(fault->reserved, sizeof fault->reserved);
+    default:
+        return true;
+    }
+}
+
 enum wire_fault wire_check_record(const struct wire_record *rec, enum wire_direction direction)
 {
     if (rec->type >= sizeof rules / sizeof rules[0])
@@ -291,6 +369,8 @@ enum wire_fault wire_check_record(const struct wire_record *rec, enum wire_direc
         return access_valid(rule, (const struct wire_access *)(rec + 1), size) ? WIRE_FINE : WIRE_BAD_FIELD;
     if (rec->type == REC_INTERRUPTS)
         return interrupts_valid((const struct wire_interrupts *)(rec + 1), size) ? WIRE_FINE : WIRE_BAD_FIELD;
+    if (rec->type >= REC_DMA_START)
+        return dma_valid(rec, size, direction) ? WIRE_FINE : WIRE_BAD_FIELD;
     return event_valid(rec) ? WIRE_FINE : WIRE_BAD_FIELD;
 }
 

@@ -271,6 +271,8 @@ _Static_assert(sizeof(struct wire_credit) == 4, "wire format");
 #define WIRE_DMA_SLOTS_MAX 65536u // of one function
 #define WIRE_DMA_IOVA_END                                                                                    \
     (1ull << 39) // addresses the function may use; 0xfee00000..0xfeefffff are never memory
+#define WIRE_DMA_MSI_BEGIN 0xfee00000ull // never memory (SDM vol. 3, 11.11.1)
+#define WIRE_DMA_MSI_END   0xfef00000ull
 
 /// Data of the CPLD that answers DMA_START.
 struct wire_dma_started {
@@ -304,13 +306,17 @@ struct wire_dma_unmap {
 _Static_assert(sizeof(struct wire_dma_unmap) == 16, "wire format");
 
 #define WIRE_DMA_CLEAR 0x1u // to the remote, slot not mapped: all bytes are 0 first; not spoiled any more
+#define WIRE_DMA_MORE                                                                                        \
+    0x2u // to the host: the round goes on in the next DMA_DATA of this function. What goes into pages that
+         // the function may also read is not shown to the guest until a record without it has come
 
 /// REC_DMA_DATA: bytes of a slot that changed. Runs follow: struct wire_dma_run, then its bytes, then the
-/// next. To the host: the function wrote them. To the remote: the guest did (mapped or not).
+/// next. To the host: the function wrote them. To the remote: the guest did (mapped or not). No runs: to the
+/// remote only with CLEAR; to the host only without MORE (the end of a round whose rest is void).
 struct wire_dma_data {
     uint32_t slot;
     uint32_t generation; // to the host: of the mapping; to the remote: 0
-    uint8_t flags;       // WIRE_DMA_CLEAR
+    uint8_t flags;       // WIRE_DMA_CLEAR, WIRE_DMA_MORE
     uint8_t reserved[3];
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_dma_data) == 12, "wire format");

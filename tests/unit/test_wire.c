@@ -235,6 +235,10 @@ static void test_announce(void **state)
     assert_int_equal(check_own(), WIRE_BAD_BODY);
     function()[1].bars[4] = (struct wire_bar){.size = 1ull << 31, .kind = 0x82};
     assert_int_equal(check_own(), WIRE_FINE);
+    function()[1].flags = WIRE_FN_BUSY | WIRE_FN_FLR | WIRE_FN_MSI | WIRE_FN_DMA;
+    assert_int_equal(check_own(), WIRE_FINE);
+    function()[1].flags = 0x10;
+    assert_int_equal(check_own(), WIRE_BAD_BODY);
     function()[1].bars[4] = (struct wire_bar){.size = 1ull << 32, .kind = 0x82};
     assert_int_equal(check_own(), WIRE_BAD_BODY);
 }
@@ -245,15 +249,18 @@ static const struct {
     bool to_remote, to_host, access, write;
     uint16_t min, max; // bytes behind the header
 } kinds[] = {
-    {REC_CFG_RD, true, false, true, false, 12, 12}, {REC_CFG_WR, true, false, true, true, 13, 16},
-    {REC_IO_RD, true, false, true, false, 12, 12},  {REC_IO_WR, true, false, true, true, 13, 16},
-    {REC_MRD, true, false, true, false, 12, 12},    {REC_MWR, true, false, true, true, 13, 268},
-    {REC_CPL, false, true, false, false, 0, 0},     {REC_CPLD, false, true, false, false, 1, 256},
-    {REC_ATTACH, true, false, false, false, 4, 4},  {REC_DETACH, true, false, false, false, 0, 0},
-    {REC_RESET, true, false, false, false, 0, 0},   {REC_INTX, false, true, false, false, 4, 4},
-    {REC_MSI, false, true, false, false, 4, 4},     {REC_GONE, false, true, false, false, 0, 0},
-    {REC_ERROR, false, true, false, false, 4, 4},   {REC_CREDIT, true, true, false, false, 4, 4},
-    {REC_EOI, true, false, false, false, 0, 0},     {REC_INTERRUPTS, true, false, false, false, 4, 260},
+    {REC_CFG_RD, true, false, true, false, 12, 12},     {REC_CFG_WR, true, false, true, true, 13, 16},
+    {REC_IO_RD, true, false, true, false, 12, 12},      {REC_IO_WR, true, false, true, true, 13, 16},
+    {REC_MRD, true, false, true, false, 12, 12},        {REC_MWR, true, false, true, true, 13, 268},
+    {REC_CPL, false, true, false, false, 0, 0},         {REC_CPLD, false, true, false, false, 1, 256},
+    {REC_ATTACH, true, false, false, false, 4, 4},      {REC_DETACH, true, false, false, false, 0, 0},
+    {REC_RESET, true, false, false, false, 0, 0},       {REC_INTX, false, true, false, false, 4, 4},
+    {REC_MSI, false, true, false, false, 4, 4},         {REC_GONE, false, true, false, false, 0, 0},
+    {REC_ERROR, false, true, false, false, 4, 4},       {REC_CREDIT, true, true, false, false, 4, 4},
+    {REC_EOI, true, false, false, false, 0, 0},         {REC_INTERRUPTS, true, false, false, false, 4, 260},
+    {REC_DMA_START, true, false, false, false, 0, 0},   {REC_DMA_MAP, true, false, false, false, 24, 24},
+    {REC_DMA_UNMAP, true, false, false, false, 16, 16}, {REC_DMA_SPOILED, false, true, false, false, 8, 8},
+    {REC_DMA_FAULT, false, true, false, false, 16, 16},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -270,6 +277,10 @@ static struct wire_record *record(unsigned kind, unsigned size)
     if (r->type == REC_INTERRUPTS && size > 4)
         *(struct wire_interrupts *)(r + 1) =
             (struct wire_interrupts){.mode = INTERRUPTS_MSIX, .count = (uint16_t)((size - 4) * 8)};
+    if (r->type == REC_DMA_MAP)
+        ((struct wire_dma_map *)(r + 1))->access = WIRE_DMA_READ;
+    if (r->type == REC_DMA_UNMAP)
+        ((struct wire_dma_unmap *)(r + 1))->pages = 1;
     return r;
 }
 static enum wire_fault rcheck(enum wire_direction d)
@@ -308,7 +319,7 @@ static void test_record_types(void **state)
     for (unsigned type = 0; type < 256; type++) {
         bool known = false;
         for (unsigned k = 0; k < KINDS; k++)
-            known |= kinds[k].type == type;
+            known |= kinds[k].type == type || type == REC_DMA_DATA;
         memset(buffer, 0, sizeof buffer);
         *(struct wire_record *)buffer =
             (struct wire_record){.type = (uint8_t)type, .length = 8, .function = 1};
@@ -350,6 +361,148 @@ static void test_interrupts(void **state)
     assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 1, 0), WIRE_BAD_FIELD); // a byte too few
     assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 3, 0), WIRE_BAD_FIELD); // too many
     assert_int_equal(interrupts(INTERRUPTS_MSIX, 0, 9, 2, 2), WIRE_BAD_FIELD); // message 9 of 9
+}
+
+static enum wire_fault dma_map(struct wire_dma_map m)
+{
+    struct wire_record *r = (struct wire_record *)buffer;
+    *r = (struct wire_record){.type = REC_DMA_MAP, .length = sizeof *r + sizeof m, .function = 5};
+    memcpy(r + 1, &m, sizeof m);
+    return rcheck(WIRE_TO_REMOTE);
+}
+
+static enum wire_fault dma_unmap(uint64_t iova, uint32_t pages)
+{
+    struct wire_record *r = (struct wire_record *)buffer;
+    struct wire_dma_unmap u = {.iova = iova, .pages = pages};
+    *r = (struct wire_record){.type = REC_DMA_UNMAP, .length = sizeof *r + sizeof u, .function = 5};
+    memcpy(r + 1, &u, sizeof u);
+    return rcheck(WIRE_TO_REMOTE);
+}
+
+static void test_dma_mappings(void **state)
+{
+    (void)state;
+    const struct wire_dma_map good = {.iova = 0xfedff000, .slot = 65535, .generation = ~0u, .access = 3};
+    struct wire_dma_map m = good;
+    assert_int_equal(dma_map(m), WIRE_FINE);
+    static const uint64_t bad[] = {0x1001, 1ull << 39, 0xfee00000, 0xfeeff000, ~0xfffull}, //
+        right[] = {0, 0xfef00000, (1ull << 39) - 4096};
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        m.iova = bad[i];
+        assert_int_equal(dma_map(m), WIRE_BAD_FIELD);
+    }
+    for (unsigned i = 0; i < sizeof right / sizeof right[0]; i++) {
+        m.iova = right[i];
+        assert_int_equal(dma_map(m), WIRE_FINE);
+    }
+    m = good;
+    m.slot = WIRE_DMA_SLOTS_MAX;
+    assert_int_equal(dma_map(m), WIRE_BAD_FIELD);
+    m = good;
+    for (unsigned access = 0; access < 256; access++) {
+        m.access = (uint8_t)access;
+        assert_int_equal(dma_map(m), access >= 1 && access <= 3 ? WIRE_FINE : WIRE_BAD_FIELD);
+    }
+    for (unsigned i = 0; i < sizeof m.reserved; i++) {
+        m = good;
+        m.reserved[i] = 1;
+        assert_int_equal(dma_map(m), WIRE_BAD_FIELD);
+    }
+    assert_int_equal(dma_unmap(0, 1), WIRE_FINE);
+    assert_int_equal(dma_unmap(0, 1u << 27), WIRE_FINE); // all there is
+    assert_int_equal(dma_unmap(4096, 1u << 27), WIRE_BAD_FIELD);
+    assert_int_equal(dma_unmap((1ull << 39) - 4096, 1), WIRE_FINE);
+    assert_int_equal(dma_unmap((1ull << 39) - 4096, 2), WIRE_BAD_FIELD);
+    assert_int_equal(dma_unmap(0, ~0u), WIRE_BAD_FIELD);
+    assert_int_equal(dma_unmap(0, 0), WIRE_BAD_FIELD);
+    assert_int_equal(dma_unmap(1ull << 39, 1), WIRE_BAD_FIELD);
+    assert_int_equal(dma_unmap(1, 1), WIRE_BAD_FIELD);
+}
+
+/// DMA_DATA with these runs (pairs of offset and size, bytes follow each), `cut` bytes too few.
+static enum wire_fault dma_data(enum wire_direction d, struct wire_dma_data head, const unsigned (*runs)[2],
+                                unsigned count, unsigned cut)
+{
+    struct wire_record *r = (struct wire_record *)buffer;
+    memset(buffer, 0, sizeof buffer);
+    uint8_t *at = (uint8_t *)(r + 1) + sizeof head;
+    memcpy(r + 1, &head, sizeof head);
+    for (unsigned i = 0; i < count; i++) {
+        struct wire_dma_run run = {.offset = (uint16_t)runs[i][0], .size = (uint16_t)runs[i][1]};
+        memcpy(at, &run, sizeof run);
+        at += sizeof run + run.size;
+    }
+    *r = (struct wire_record){.type = REC_DMA_DATA, .length = (uint16_t)(at - buffer - cut), .function = 5};
+    return rcheck(d);
+}
+
+static void test_dma_data(void **state)
+{
+    (void)state;
+    const struct wire_dma_data plain = {.slot = 65535}, clear = {.flags = WIRE_DMA_CLEAR},
+                               more = {.flags = WIRE_DMA_MORE, .generation = 7}, to_host = {.generation = 7};
+    static const unsigned good[][2] = {{0, 1}, {2, 8}, {4095, 1}}, whole[][2] = {{0, 4096}};
+    const enum wire_direction remote = WIRE_TO_REMOTE, host = WIRE_TO_HOST;
+    assert_int_equal(dma_data(remote, plain, good, 3, 0), WIRE_FINE);
+    assert_int_equal(dma_data(remote, clear, good, 3, 0), WIRE_FINE);
+    assert_int_equal(dma_data(remote, clear, NULL, 0, 0), WIRE_FINE); // a page of zeroes
+    assert_int_equal(dma_data(remote, plain, NULL, 0, 0), WIRE_BAD_FIELD);
+    assert_int_equal(dma_data(remote, more, good, 3, 0), WIRE_BAD_FIELD);
+    assert_int_equal(dma_data(remote, to_host, good, 3, 0), WIRE_BAD_FIELD); // a generation
+    assert_int_equal(dma_data(remote, plain, whole, 1, 0), WIRE_FINE);
+    assert_int_equal(dma_data(host, to_host, whole, 1, 0), WIRE_FINE);
+    assert_int_equal(dma_data(host, more, good, 3, 0), WIRE_FINE);
+    assert_int_equal(dma_data(host, to_host, NULL, 0, 0), WIRE_FINE); // nothing, and the end
+    assert_int_equal(dma_data(host, more, NULL, 0, 0), WIRE_BAD_FIELD);
+    assert_int_equal(dma_data(host, clear, good, 3, 0), WIRE_BAD_FIELD);
+    struct wire_dma_data wrong = plain;
+    wrong.slot = 65536;
+    assert_int_equal(dma_data(remote, wrong, good, 3, 0), WIRE_BAD_FIELD);
+    wrong = plain;
+    wrong.reserved[2] = 1;
+    assert_int_equal(dma_data(remote, wrong, good, 3, 0), WIRE_BAD_FIELD);
+    wrong = plain;
+    wrong.flags = 4;
+    assert_int_equal(dma_data(remote, wrong, good, 3, 0), WIRE_BAD_FIELD);
+    assert_int_equal(dma_data(host, wrong, good, 3, 0), WIRE_BAD_FIELD);
+
+    static const unsigned bad[][2][2] = {
+        {{0, 4}, {4, 4}}, {{0, 4}, {3, 4}},    {{8, 4}, {0, 4}},    {{0, 0}, {4, 4}},
+        {{0, 4}, {8, 0}}, {{0, 4}, {4095, 2}}, {{0, 4}, {4096, 1}}, {{0, 4}, {65535, 4}},
+    };
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(dma_data(remote, plain, bad[i], 2, 0), WIRE_BAD_FIELD);
+    for (unsigned cut = 1; cut < 22; cut++) // 5 + 12 + 5 bytes of runs: whole ones are fine
+        assert_int_equal(dma_data(remote, plain, good, 3, cut),
+                         cut == 5 || cut == 17 ? WIRE_FINE : WIRE_BAD_FIELD);
+    assert_int_equal(dma_data(remote, plain, good, 3, 23), WIRE_BAD_LENGTH);
+}
+
+static void test_dma_tells(void **state)
+{
+    (void)state;
+    struct wire_record *r = (struct wire_record *)buffer;
+    struct wire_dma_fault fault = {.iova = ~0xfffull, .write = 1, .reason = 255};
+    struct wire_dma_spoiled spoiled = {.slot = 65535};
+    *r = (struct wire_record){.type = REC_DMA_FAULT, .length = sizeof *r + sizeof fault, .function = 5};
+    memcpy(r + 1, &fault, sizeof fault);
+    assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_FINE);
+    for (unsigned i = 0; i < sizeof fault; i++) {
+        if ((i >= 2 && i < 8) || i == 9)
+            continue; // address, reason
+        memcpy(r + 1, &fault, sizeof fault);
+        ((uint8_t *)(r + 1))[i] = 2;
+        assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_BAD_FIELD);
+    }
+    *r = (struct wire_record){.type = REC_DMA_SPOILED, .length = sizeof *r + sizeof spoiled, .function = 5};
+    memcpy(r + 1, &spoiled, sizeof spoiled);
+    assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_FINE);
+    for (unsigned i = 2; i < sizeof spoiled; i++) {
+        memcpy(r + 1, &spoiled, sizeof spoiled);
+        ((uint8_t *)(r + 1))[i] = 2;
+        assert_int_equal(rcheck(WIRE_TO_HOST), WIRE_BAD_FIELD);
+    }
 }
 
 static struct wire_access *access_of(unsigned kind)
@@ -464,6 +617,9 @@ int main(void)
         cmocka_unit_test(test_announce),
         cmocka_unit_test(test_record_types),
         cmocka_unit_test(test_interrupts),
+        cmocka_unit_test(test_dma_mappings),
+        cmocka_unit_test(test_dma_data),
+        cmocka_unit_test(test_dma_tells),
         cmocka_unit_test(test_record_lengths),
         cmocka_unit_test(test_record_fields),
         cmocka_unit_test(test_many_records),
