@@ -27,6 +27,7 @@ struct parser {
         node_keys[KEYS_MAX]; // line each key was given last, by index into the section's table; 0: not given
     uint32_t guest_keys[KEYS_MAX];
     uint32_t peer_line, lend_line, gateway_line;
+    uint32_t dma_line; // of this guest
 };
 
 struct key {
@@ -291,10 +292,35 @@ static enum status set_guest_nic(struct parser *p, const char *value)
     return value_name(value, p->guest->nic) ? OK : bad_value(p, "nic", value, NAME_WANTED);
 }
 
+static enum status set_dma(struct parser *p, const char *value)
+{
+    p->dma_line = p->line;
+    if (strcmp(value, "iommu") == 0)
+        p->guest->dma = BOOT_DMA_IOMMU;
+    else if (strcmp(value, "mirror") == 0)
+        p->guest->dma = BOOT_DMA_MIRROR;
+    else
+        return bad_value(p, "dma", value,
+                         "iommu (the guest says what it maps) or mirror (all of its memory is)");
+    return OK;
+}
+
+static enum status set_bus(struct parser *p, const char *value)
+{
+    if (strcmp(value, "ports") == 0)
+        p->guest->bus = BOOT_BUS_PORTS;
+    else if (strcmp(value, "flat") == 0)
+        p->guest->bus = BOOT_BUS_FLAT;
+    else
+        return bad_value(p, "bus", value, "ports (each device behind a PCIe port) or flat (all on bus 0)");
+    return OK;
+}
+
 static const struct key guest_table[] = {
     {"memory", false, set_memory}, {"cpus", false, set_cpus},     {"kernel", false, set_kernel},
     {"initrd", false, set_initrd}, {"module", true, set_module},  {"cmdline", false, set_cmdline},
     {"device", true, set_device},  {"nic", false, set_guest_nic}, {"wait", false, set_wait},
+    {"dma", false, set_dma},       {"bus", false, set_bus},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -312,10 +338,15 @@ static enum status finish_guest(struct parser *p)
     const char *missing = g->memory == 0              ? "memory = SIZE"
                           : g->kernel.path[0] == '\0' ? "kernel = PATH"
                                                       : NULL;
-    if (missing == NULL)
-        return OK;
-    return refuse(p->why, ERR_INVAL, "%s line %u: [guest %s] has no '%s' line", p->path, g->ini_line, g->name,
-                  missing);
+    if (missing != NULL)
+        return refuse(p->why, ERR_INVAL, "%s line %u: [guest %s] has no '%s' line", p->path, g->ini_line,
+                      g->name, missing);
+    if (g->dma == BOOT_DMA_MIRROR && g->memory > CONFIG_MIRROR_MAX)
+        return refuse(p->why, ERR_RANGE,
+                      "%s line %u: dma = mirror copies all of a guest's memory to its remotes, so guest '%s' "
+                      "can have 64M at most; it has %lluM",
+                      p->path, p->dma_line, g->name, (unsigned long long)(g->memory >> 20));
+    return OK;
 }
 
 static enum status begin_node(struct parser *p)
@@ -344,6 +375,7 @@ static enum status begin_guest(struct parser *p, const char *name)
     g->cpus = 1;
     g->wait_s = CONFIG_WAIT_DEFAULT_S;
     memset(p->guest_keys, 0, sizeof p->guest_keys);
+    p->dma_line = 0;
     info->guest_count++;
     p->guest = g;
     p->section = SECTION_GUEST;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #define CONFIG_GUEST_MEMORY_MIN (1ull << 20)
+#define CONFIG_MIRROR_MAX       (64ull << 20) // of a guest with `dma = mirror`
 #define CONFIG_WAIT_DEFAULT_S   10u
 #define CONFIG_WAIT_MAX_S       86400u
 

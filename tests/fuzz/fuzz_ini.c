@@ -33,6 +33,8 @@ static void check_guest(const struct boot_guest *g)
     require(g->name[0] != '\0' && g->ini_line != 0);
     require(g->memory >= CONFIG_GUEST_MEMORY_MIN && g->memory % 4096 == 0);
     require(g->cpus >= 1 && g->cpus <= BOOT_CPUS_MAX && g->wait_s <= CONFIG_WAIT_MAX_S);
+    require(g->dma == BOOT_DMA_IOMMU || (g->dma == BOOT_DMA_MIRROR && g->memory <= CONFIG_MIRROR_MAX));
+    require(g->bus == BOOT_BUS_PORTS || g->bus == BOOT_BUS_FLAT);
     check_file(&g->kernel);
     if (g->initrd.path[0] != '\0')
         check_file(&g->initrd);

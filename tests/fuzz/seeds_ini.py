@@ -14,6 +14,8 @@ SEEDS = [
     HOST + "console = both debug\nnic = 0000:02:00.0\n",
     HOST + GUEST + "cpus = 2\nwait = 5\ncmdline = a b\ninitrd = i\nmodule = m a b\nnic = lan0\n",
     HOST + GUEST + "device = d/0000:00:04.0\n[guest h]\nmemory=1G\nkernel=k\ndevice = d/0000:00:04.1\n",
+    HOST + GUEST + "dma = mirror\nbus = flat\n[guest h]\nmemory=1G\nkernel=k\ndma = iommu\nbus = ports\n",
+    HOST + "[guest h]\ndma = mirror\nmemory=1G\nkernel=k\n",
     "\ufeff; comment\r\n" + HOST.replace("\n", "\r\n"),
 ]
 

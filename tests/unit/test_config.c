@@ -79,7 +79,11 @@ static void test_host(void **state)
            "device = disk1/0000:00:04.1\r\n"
            "nic = lan0\r\n"
            "wait = 30\r\n"
+           "dma = iommu\r\n"
+           "bus = ports\r\n"
            "[guest two]\r\n"
+           "dma = mirror\r\n"
+           "bus = flat\r\n"
            "kernel = k\r\n"
            "memory = 65536K\r\n"
            "device = disk2/0000:00:04.0"); // no newline at the end
@@ -120,6 +124,10 @@ static void test_host(void **state)
     assert_int_equal(g->devices[1].at.devfn, 4 << 3 | 1);
     assert_int_equal(g->devices[1].ini_line, 21);
     assert_string_equal(g->nic, "lan0");
+    assert_int_equal(g->dma, BOOT_DMA_IOMMU);
+    assert_int_equal(g->bus, BOOT_BUS_PORTS);
+    assert_int_equal(info.guests[1].dma, BOOT_DMA_MIRROR);
+    assert_int_equal(info.guests[1].bus, BOOT_BUS_FLAT);
     assert_int_equal(info.guests[1].memory, 64ull << 20);
     assert_int_equal(info.guests[1].cpus, 1);
     assert_int_equal(info.guests[1].wait_s, CONFIG_WAIT_DEFAULT_S);
@@ -141,6 +149,23 @@ static void test_remote(void **state)
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 1);
     assert_int_equal(info.node.nic_set, 0);
+}
+
+static void test_dma_and_bus(void **state)
+{
+    (void)state;
+    accept(HOST GUEST);
+    assert_int_equal(info.guests[0].dma, BOOT_DMA_IOMMU);
+    assert_int_equal(info.guests[0].bus, BOOT_BUS_PORTS);
+    refuse_text(HOST GUEST "dma = all\n", 7, "dma = 'all' is not iommu");
+    refuse_text(HOST GUEST "bus = Flat\n", 7, "bus = 'Flat' is not ports");
+    refuse_text(HOST GUEST "dma = mirror\ndma = iommu\n", 8, "'dma' is given a second time");
+    // whichever comes first, and for this guest alone
+    refuse_text(HOST "[guest g]\ndma = mirror\nkernel = k\nmemory = 66M\n", 5,
+                "guest 'g' can have 64M at most; it has 66M");
+    refuse_text(HOST "[guest g]\nmemory = 65M\nkernel = k\ndma = mirror\n[guest h]\n", 7, "it has 65M");
+    accept(HOST "[guest g]\nmemory = 1G\nkernel = k\ndma = iommu\n[guest h]\nmemory = 64M\nkernel = k\n"
+                "dma = mirror\n");
 }
 
 static void test_form(void **state)
@@ -320,11 +345,11 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_host),        cmocka_unit_test(test_remote),
-        cmocka_unit_test(test_form),        cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_node_values), cmocka_unit_test(test_guest_values),
-        cmocka_unit_test(test_devices),     cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_host),         cmocka_unit_test(test_remote),
+        cmocka_unit_test(test_dma_and_bus),  cmocka_unit_test(test_form),
+        cmocka_unit_test(test_missing),      cmocka_unit_test(test_node_values),
+        cmocka_unit_test(test_guest_values), cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_roles),        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
