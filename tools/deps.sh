@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything Farbus is built and tested with, on a fresh Debian 12 machine, as root: `make deps`.
 #
-# Debian packages are installed; sources that are built for our own target (newlib, lwIP, Zydis, inih) and the emulator that
+# Debian packages are installed; sources that are built for our own target (newlib, lwIP, Zydis, BearSSL, inih) and the emulator that
 # Debian 12 is too old for (Bochs 3.1) go to build/deps and nowhere else. Each step leaves a stamp with the hash of its recipe, so a
 # second run takes well under a second and a changed recipe is done again. No archive address stands here: the machine's own
 # apt configuration names it, and apt checks what it downloads against the signed index; sources are checked against their .dsc again.
@@ -147,6 +147,7 @@ fetch_binary() {
 step_sources() {
     if [ ! -f "$deps/src/lwip/src/core/udp.c" ]; then fetch_source lwip lwip; fi
     if [ ! -f "$deps/src/zydis/src/Decoder.c" ]; then fetch_source zydis zydis; fi
+    if [ ! -f "$deps/src/bearssl/src/inner.h" ]; then fetch_source bearssl bearssl; fi
     # Debian's patches make inih's switches variables of a shared library, and lose the one that reports a section (the loader needs it).
     if [ ! -f "$deps/src/inih/ini.c" ] || [ -d "$deps/src/inih/.pc" ]; then fetch_source libinih inih --skip-patches; fi
     # Zydis's decoder uses only the headers of zycore.
