@@ -371,9 +371,14 @@ void bus_guest_reset(struct bus_guest *guest)
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
             continue;
         net_lock();
-        interrupts_lost(fn);
+        remote_fn_reset_begins(fn);
         net_unlock();
-        if (!transact_reset(fn))
+        bool done = transact_reset(fn);
+        net_lock();
+        if (done && fn->state == ASSOC_ATTACHED)
+            remote_fn_reset_done(fn);
+        net_unlock();
+        if (!done)
             log_warn("bus", REMOTE_FN_FORMAT " could not be reset with guest \"%s\"", REMOTE_FN_ARGS(fn),
                      guest->name);
     }

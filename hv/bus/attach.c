@@ -80,6 +80,7 @@ static void snapshot_complete(struct remote_fn *fn)
     fn->view = view;
     interrupts_learn(fn);
     fn->remote->attaching = NULL;
+    remote_fn_reset_done(fn);
     restore(fn);
     if (again)
         interrupts_attached(fn);

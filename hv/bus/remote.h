@@ -182,6 +182,15 @@ void remote_fn_place(struct remote_fn *fn);
 /// As firmware leaves it: BARs at home, decoding on. Called on the guest's side only (changes its io_space).
 /// Lock not needed.
 void remote_fn_power_on(struct remote_fn *fn);
+/// The function's requester ID as its guest knows it (PCIe Base 4.0, 2.2.6.2): bus << 8 | device << 3 |
+/// function. It changes when the guest renumbers its buses. From any CPU.
+uint16_t remote_fn_source(const struct remote_fn *fn);
+/// The one place where a reset begins (RESET is about to be sent) and ends (RESET was done, or the function
+/// was just attached: it is as after power-on, and the remote knows nothing of what it was told before).
+/// Whoever keeps state about the function at the remote forgets it at the first and begins anew at the
+/// second. Lock held; nothing here waits.
+void remote_fn_reset_begins(struct remote_fn *fn);
+void remote_fn_reset_done(struct remote_fn *fn);
 
 // --- interrupts.c ---
 

@@ -196,6 +196,21 @@ void remote_fn_power_on(struct remote_fn *fn)
     remap(fn);
 }
 
+uint16_t remote_fn_source(const struct remote_fn *fn)
+{
+    return fn->devfn; // on bus 0
+}
+
+void remote_fn_reset_begins(struct remote_fn *fn)
+{
+    interrupts_lost(fn);
+}
+
+void remote_fn_reset_done(struct remote_fn *fn)
+{
+    (void)fn;
+}
+
 // --- configuration space ---
 
 static uint32_t ones(unsigned size)
