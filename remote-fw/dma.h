@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The remote's half of the DMA mirror (docs/dma.md): the slots of one function, what it sees where, and the
+// rounds that tell its host what it wrote. Several instances live side by side. Must not know links, hosts,
+// PCI or how an IOMMU works: memory, IOMMU and the way to the host are struct dma_ops. One caller at a time;
+// nothing here blocks or calls itself. Invariants: a page is seen by the function only after it was cleared
+// since it was taken; the twin holds what the host is known to have; a host that breaks a rule is counted and
+// refused.
+//
+//   dma_slots.c  START, MAP, UNMAP, DATA from the host; stop
+//   dma_round.c  rounds
+//   dma_diff.c   pages against their twins, runs of bytes
+#pragma once
+#include "net/wire.h"
+#include "rt/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dma_ops {
+    /// `bytes` zeroed bytes for tables, 8-byte aligned; NULL: none left.
+    void *(*table_take)(void *ctx, size_t bytes);
+    void (*table_give)(void *ctx, void *table, size_t bytes);
+    /// One page, 4096-byte aligned, whatever is in it; NULL: none left.
+    void *(*page_take)(void *ctx);
+    void (*page_give)(void *ctx, void *page);
+    /// The function sees `page` at `iova` (WIRE_DMA_READ | WIRE_DMA_WRITE). In force on return.
+    MUST_CHECK enum status (*map)(void *ctx, uint64_t iova, void *page, unsigned access);
+    /// On return the function can neither read nor write there any more, and its writes have arrived.
+    void (*unmap)(void *ctx, uint64_t iova, uint64_t pages);
+    /// One record to the host, `body` then `data`. ERR_BUSY: not now, the same comes again; other errors:
+    /// nobody listens any more, it is dropped. Must not call back into the engine.
+    MUST_CHECK enum status (*send)(void *ctx, uint8_t type, const void *body, size_t size, const void *data,
+                                   size_t data_size);
+};
+
+/// Why a record of the host was not done.
+enum dma_refusal {
+    DMA_NOT_STARTED,  // before DMA_START
+    DMA_BAD_SLOT,     // beyond those granted
+    DMA_SLOT_UNKNOWN, // mapped before it was cleared
+    DMA_SLOT_SPOILED, // likewise; an honest host may not know yet
+    DMA_SLOT_MAPPED,  // mapped a second time, or cleared while mapped
+    DMA_IOVA_MAPPED,  // something else is mapped there
+    DMA_BAD_SEEN,     // UNMAP: more records taken than were sent
+    DMA_NO_MEMORY,    // no page, or no IOMMU table
+    DMA_REFUSALS
+};
+const char *dma_refusal_name(enum dma_refusal r);
+
+struct dma_stats {
+    uint64_t maps, unmaps, bytes_in, bytes_out, records_in, records_out;
+    uint64_t rounds, passes, restless; // restless: rounds ended by DMA_PASSES, not by quiet
+    uint64_t undone;                   // pages whose late bytes were undone
+    uint64_t spoiled, spoiled_untold;  // untold: told later, the link was full
+    uint64_t refused[DMA_REFUSALS];
+};
+
+#define DMA_SLOTS_MOST   16384u // granted to one function
+#define DMA_PASSES       8u     // over the rings, in one round
+#define DMA_SLICE        512u   // pages looked at in one call of dma_round_go
+#define DMA_RING_BYTES   65536u // of changed rings kept until the data was sent
+#define DMA_SLOT_PAGES   2u     // page and twin
+#define DMA_RECORD_LEAST 64u    // least `record_max`
+
+struct dma_slot; // dma_internal.h
+
+enum dma_phase { DMA_IDLE, DMA_RINGS, DMA_WRITES, DMA_TELL_RINGS };
+
+/// One function. Zeroed memory is a stopped one. Fields are for the engine's files; others read `stats`,
+/// `slots`, `taken`, `mapped`.
+struct dma {
+    const struct dma_ops *ops;
+    void *ctx;
+    uint32_t slots;  // granted; 0: stopped
+    uint32_t taken;  // slots that have memory
+    uint32_t mapped; // slots that the function sees
+    struct dma_stats stats;
+
+    size_t record_max; // bytes behind the record header that one record to the host may have
+    struct dma_slot *slot;
+    uint32_t *buckets; // by iova: first slot + 1 of a chain
+    uint32_t bucket_mask;
+    uint32_t *list[2]; // [0]: rings (read and write), [1]: write-only; mapped slots in no order
+    uint32_t count[2];
+    uint64_t sent;   // DMA_DATA records to the host since start
+    uint32_t untold; // slots spoiled and not told
+    uint32_t untold_cursor;
+
+    // the round
+    enum dma_phase phase;
+    uint32_t cursor; // list entries still to look at: [0, cursor)
+    uint32_t word;   // where in the page at cursor - 1 to go on
+    unsigned passes; // of this round
+    bool found;      // in this pass
+    bool last;       // rings are quiet: nothing follows what is in the buffer
+    bool held;       // the last DMA_DATA sent had WIRE_DMA_MORE
+    uint8_t *ring;   // DMA_RING_BYTES of entries
+    uint32_t ring_used, ring_told;
+    uint64_t begun, done; // rounds
+};
+
+/// Grants `slots` (1..DMA_SLOTS_MOST); everything earlier must have been stopped. `record_max`: at least
+/// DMA_RECORD_LEAST. ERR_NOMEM: no room for the tables.
+MUST_CHECK enum status dma_start(struct dma *d, const struct dma_ops *ops, void *ctx, uint32_t slots,
+                                 size_t record_max);
+/// Empties the address space, gives all memory back, ends a round. Statistics and the counts of rounds stay.
+/// Harmless when stopped.
+void dma_stop(struct dma *d);
+
+/// A record from the host: REC_DMA_MAP, REC_DMA_UNMAP or REC_DMA_DATA that wire_check_record found fine.
+void dma_input(struct dma *d, uint8_t type, const void *body, size_t size);
+
+/// Begins a round; what was noted before this call may be told when it is done. Returns its number, from 1
+/// on. Not while one is active.
+uint64_t dma_round_begin(struct dma *d);
+/// Goes on with the round. True: it is done (or none was active). False: the link is full, or DMA_SLICE
+/// pages were looked at: call again, `*more` says whether at once.
+bool dma_round_go(struct dma *d, bool *more);
+static inline bool dma_round_active(const struct dma *d)
+{
+    return d->phase != DMA_IDLE;
+}
+/// Tells what could not be told when it happened (REC_DMA_SPOILED). True: something was sent.
+bool dma_poll(struct dma *d);
