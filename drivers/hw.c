@@ -62,3 +62,11 @@ void hw_out32(uint16_t port, uint32_t value)
 {
     out32(port, value);
 }
+
+void hw_flush(const volatile void *at, size_t bytes)
+{
+    uintptr_t end = (uintptr_t)at + bytes;
+    for (uintptr_t line = (uintptr_t)at & ~63ul; line < end; line += 64)
+        clflush((const void *)line);
+    mfence();
+}

@@ -4,6 +4,7 @@
 // real drivers. Must not know what it accesses. One call is one bus access of exactly that width, in program
 // order.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 uint8_t hw_read8(const volatile void *at);
@@ -19,3 +20,7 @@ uint32_t hw_in32(uint16_t port);
 void hw_out8(uint16_t port, uint8_t value);
 void hw_out16(uint16_t port, uint16_t value);
 void hw_out32(uint16_t port, uint32_t value);
+
+/// What was written to these bytes of memory has left the processor's caches on return, for a device that
+/// does not snoop them.
+void hw_flush(const volatile void *at, size_t bytes);
