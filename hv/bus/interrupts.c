@@ -14,16 +14,15 @@
 #define STATUS               0x06u
 #define STATUS_INTERRUPT     0x08u
 
-#define MSI_CONTROL    2u
-#define MSI_ENABLE     0x0001u
-#define MSI_64         0x0080u
-#define MSI_MASKABLE   0x0100u
-#define MSIX_CONTROL   2u
-#define MSIX_ENABLE    0x8000u
-#define MSIX_MASK_ALL  0x4000u
-#define MSIX_SIZE      0x07ffu
-#define ENTRY_MASKED   0x1u
-#define MESSAGE_WINDOW 0xfee00000u // SDM vol. 3, 11.11.1
+#define MSI_CONTROL   2u
+#define MSI_ENABLE    0x0001u
+#define MSI_64        0x0080u
+#define MSI_MASKABLE  0x0100u
+#define MSIX_CONTROL  2u
+#define MSIX_ENABLE   0x8000u
+#define MSIX_MASK_ALL 0x4000u
+#define MSIX_SIZE     0x07ffu
+#define ENTRY_MASKED  0x1u
 
 static uint32_t view16(const struct remote_fn *fn, unsigned offset)
 {
@@ -307,15 +306,11 @@ void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, cons
 
 static void send(const struct bus_guest *guest, uint32_t address, uint32_t high, uint32_t data)
 {
-    if (high || (address & 0xfff00000u) != MESSAGE_WINDOW) { // a write to memory, not an interrupt
+    struct interrupt_message m;
+    if (!interrupt_message_from(address | (uint64_t)high << 32, data, &m)) {
         bus_counts.interrupts_dropped++;
         return;
     }
-    const struct interrupt_message m = {.destination = (uint8_t)(address >> 12),
-                                        .logical = (address & 4) != 0,
-                                        .delivery = (uint8_t)(data >> 8 & 7),
-                                        .vector = (uint8_t)data,
-                                        .level = false};
     if (guest->interrupts.message)
         guest->interrupts.message(guest->interrupts.ctx, &m);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/platform/acpi_tables.h"
+#include "hv/platform/iommu.h"
 #include "hv/platform/lapic.h"
 #include "hv/platform/machine.h"
 #include "hv/platform/pci_host.h"
-#include <stdbool.h>
 #include <string.h>
 
 struct __attribute__((packed)) header { // ACPI 5.2.6
@@ -210,6 +210,23 @@ static struct header *build_mcfg(struct writer *w) // PCI Firmware Specification
     return (struct header *)m;
 }
 
+static struct header *build_dmar(struct writer *w) // VT-d 8.1, 8.3
+{
+    const uint32_t length = sizeof(struct header) + 12 + 16;
+    const uint64_t base = GUEST_IOMMU_BASE;
+    uint8_t *m = reserve(w, length);
+    if (!m)
+        return NULL;
+    set_header((struct header *)m, "DMAR", length, 1);
+    m[36] = 39 - 1; // host address width; no flags: interrupts are not remapped
+    uint8_t *drhd = m + 48;
+    drhd[2] = 16; // length; type 0
+    drhd[4] = 1;  // INCLUDE_PCI_ALL, segment 0
+    memcpy(drhd + 8, &base, 8);
+    seal((struct header *)m);
+    return (struct header *)m;
+}
+
 enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base, void *buffer, size_t size,
                               size_t *used)
 {
@@ -219,9 +236,11 @@ enum status acpi_tables_build(const struct acpi_machine *machine, uint64_t base,
     if (!rsdp || !dsdt)
         return ERR_RANGE;
     memcpy(dsdt, machine->dsdt, machine->dsdt_size);
-    struct header *tables[] = {build_fadt(&w, address_of(&w, dsdt)), build_madt(&w, machine->cpus),
-                               build_mcfg(&w)};
-    uint32_t count = sizeof tables / sizeof *tables;
+    struct header *tables[4] = {build_fadt(&w, address_of(&w, dsdt)), build_madt(&w, machine->cpus),
+                                build_mcfg(&w)};
+    uint32_t count = 3;
+    if (machine->iommu)
+        tables[count++] = build_dmar(&w);
     uint32_t length = (uint32_t)(sizeof(struct header) + count * 8);
     uint8_t *xsdt = reserve(&w, length);
     if (w.full)

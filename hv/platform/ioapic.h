@@ -18,6 +18,19 @@ struct interrupt_message {
     bool level;
 };
 
+/// The interrupt that a write of `data` to `address` means (SDM vol. 3, 11.11.1). False: none, it is a write to
+/// memory.
+static inline bool interrupt_message_from(uint64_t address, uint32_t data, struct interrupt_message *m)
+{
+    if (address >> 20 != 0xfee)
+        return false;
+    *m = (struct interrupt_message){.destination = (uint8_t)(address >> 12),
+                                    .logical = (address & 4) != 0,
+                                    .delivery = (uint8_t)(data >> 8 & 7),
+                                    .vector = (uint8_t)data};
+    return true;
+}
+
 struct guest_ioapic {
     uint32_t select, id;
     uint64_t redirection[GUEST_IOAPIC_PINS];

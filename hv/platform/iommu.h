@@ -37,8 +37,10 @@ struct iommu_scope {
 struct guest_iommu_ops {
     /// The guest's memory: NULL when it is not RAM; else `*contiguous` bytes may be used from there.
     void *(*memory)(void *ctx, uint64_t gpa, uint64_t *contiguous);
+    /// A word of it, at gpa, was written. May be NULL.
+    void (*written)(void *ctx, uint64_t gpa);
     /// Before the guest's next instruction whatever it described must be in force. Called in its write of the
-    /// queue's tail, once for each invalidation that matters.
+    /// queue's tail, once for each invalidation that matters. May be NULL.
     void (*changed)(void *ctx, const struct iommu_scope *scope);
     /// A fault event or an invalidation completion event: a write of `data` to an interrupt address.
     void (*message)(void *ctx, uint64_t address, uint32_t data);

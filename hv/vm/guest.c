@@ -154,6 +154,19 @@ static void on_message(void *ctx, const struct interrupt_message *m)
     }
 }
 
+/// Of its IOMMU. A write that is no interrupt is lost, as on a PC without memory there.
+static void on_iommu_message(void *ctx, uint64_t address, uint32_t data)
+{
+    struct interrupt_message m;
+    if (interrupt_message_from(address, data, &m))
+        on_message(ctx, &m);
+}
+
+static void *on_iommu_memory(void *ctx, uint64_t gpa, uint64_t *contiguous)
+{
+    return guest_memory_at(ctx, gpa, contiguous);
+}
+
 static struct lapic *on_peer(void *ctx, uint32_t apic_id)
 {
     struct guest *g = ctx;
@@ -180,6 +193,18 @@ static void on_bus_attention(void *ctx)
     for (uint32_t i = 0; i < g->config->cpus; i++)
         atomic_fetch_or(&g->vcpus[i].attention, ATTENTION_LEAVE);
     sched_kick(g->index);
+}
+
+static void on_iommu_written(void *ctx, uint64_t gpa)
+{
+    guest_memory_written(ctx, gpa);
+}
+
+static enum status build_iommu(struct guest *g)
+{
+    const struct guest_iommu_ops ops = {
+        .memory = on_iommu_memory, .written = on_iommu_written, .message = on_iommu_message, .ctx = g};
+    return g->config->dma == BOOT_DMA_IOMMU ? guest_iommu_create(&g->iommu, &g->io, &ops) : OK;
 }
 
 /// Everything that is a device: ports and MMIO of a freshly built machine.
@@ -212,6 +237,8 @@ static enum status build_devices(struct guest *g)
     if ((s = guest_power_init(&g->power, &g->io)) != OK)
         return s;
     if ((s = guest_pm_init(&g->pm, &g->io)) != OK)
+        return s;
+    if ((s = build_iommu(g)) != OK)
         return s;
     return guest_pci_init(&g->pci, &g->io);
 }
@@ -257,6 +284,7 @@ static void discard(struct guest *g)
     }
     if (g->map)
         guest_virt->map_destroy(g->map);
+    guest_iommu_destroy(g->iommu);
     guest_memory_destroy(g);
     free(g);
 }
@@ -361,7 +389,9 @@ static void reset_devices(struct guest *g)
     guest_power_reset(&g->power);
     guest_pm_reset(&g->pm);
     bus_guest_reset(g->bus);
-    guest_ioapic_reset(&g->ioapic); // after whatever still drove its pins
+    if (g->iommu)
+        guest_iommu_reset(g->iommu); // after the functions that it confined
+    guest_ioapic_reset(&g->ioapic);  // after whatever still drove its pins
     guest_isa_reset(g);
     guest_rtc_reset(&g->rtc);
 }

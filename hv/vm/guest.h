@@ -6,6 +6,7 @@
 #include "hv/platform/devices.h"
 #include "hv/platform/io_space.h"
 #include "hv/platform/ioapic.h"
+#include "hv/platform/iommu.h"
 #include "hv/platform/pci_host.h"
 #include "hv/platform/pic.h"
 #include "hv/platform/pit.h"
@@ -62,6 +63,7 @@ struct guest {
     struct guest_ioapic ioapic;
     struct guest_pic pic;
     struct guest_pit pit;
+    struct guest_iommu *iommu; // NULL: `dma = mirror`
     struct bus_guest *bus;
 
     char line[224]; // console output up to the next newline

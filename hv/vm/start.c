@@ -123,6 +123,7 @@ static enum status write_acpi(struct guest *g)
 {
     extern const uint8_t _binary_dsdt_aml_start[], _binary_dsdt_aml_end[]; // hv/platform/dsdt.asl
     const struct acpi_machine machine = {.cpus = g->config->cpus,
+                                         .iommu = g->iommu != NULL,
                                          .dsdt = _binary_dsdt_aml_start,
                                          .dsdt_size =
                                              (size_t)(_binary_dsdt_aml_end - _binary_dsdt_aml_start)};
