@@ -30,8 +30,10 @@ static struct guest *named(int argc, char *argv[])
 
 static void run_guests(int argc, char *argv[])
 {
-    static const char *const states[] = {
-        [GUEST_WAITING] = "waiting for devices", [GUEST_RUNNING] = "running", [GUEST_STOPPED] = "stopped"};
+    static const char *const states[] = {[GUEST_WAITING] = "waiting for devices",
+                                         [GUEST_RUNNING] = "running",
+                                         [GUEST_PAUSED] = "paused",
+                                         [GUEST_STOPPED] = "stopped"};
     (void)argc, (void)argv;
     for (uint32_t i = 0; i < guest_count; i++) {
         const struct guest *g = guest_at(i);
@@ -78,6 +80,20 @@ static void run_reset(int argc, char *argv[])
     struct guest *g = named(argc, argv);
     if (g)
         guest_reset(g);
+}
+
+static void run_pause(int argc, char *argv[])
+{
+    struct guest *g = named(argc, argv);
+    if (g && guest_pause(g) != OK)
+        log_error("console", "%s is not running", g->config->name);
+}
+
+static void run_resume(int argc, char *argv[])
+{
+    struct guest *g = named(argc, argv);
+    if (g && guest_resume(g) != OK)
+        log_error("console", "%s is not paused", g->config->name);
 }
 
 static void run_attach(int argc, char *argv[])
@@ -185,6 +201,8 @@ static const struct shell_command commands[] = {
     {"memory", "what is used, by whom", run_memory},
     {"stop", "[GUEST]  stop it; its devices are reset", run_stop},
     {"reset", "[GUEST]  power-on state, image loaded again", run_reset},
+    {"pause", "[GUEST]  its processors and its time stand still", run_pause},
+    {"resume", "[GUEST]  it goes on", run_resume},
     {"attach", "[GUEST]  give it the keyboard (Ctrl-] comes back)", run_attach},
     {"log", "debug|info  how much is said", run_log},
     {"poweroff", "switch this machine off", run_poweroff},

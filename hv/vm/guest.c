@@ -120,8 +120,7 @@ static void on_eoi(void *ctx, uint8_t vector)
 
 static uint64_t on_time(void *ctx)
 {
-    (void)ctx;
-    return time_ns();
+    return guest_time_ns(ctx);
 }
 
 static void on_uart_irq(void *ctx, bool level)
@@ -409,6 +408,8 @@ static void stop_now(struct guest *g)
 void guest_tend(struct guest *g)
 {
     uint32_t requests = atomic_exchange(&g->requests, 0);
+    if (requests)
+        atomic_store(&g->pause_wanted, false);
     if (requests & GUEST_REQUEST_STOP) {
         if (atomic_load(&g->state) != GUEST_STOPPED)
             stop_now(g);
@@ -418,6 +419,8 @@ void guest_tend(struct guest *g)
             atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
         reset_devices(g);
         guest_start(g);
+    } else {
+        guest_pause_tend(g);
     }
     if (atomic_load(&g->state) == GUEST_RUNNING)
         guest_console_feed(g);

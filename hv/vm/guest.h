@@ -27,6 +27,7 @@
 enum guest_state {
     GUEST_WAITING, // for its devices, until its `wait` is over
     GUEST_RUNNING,
+    GUEST_PAUSED, // pause.c
     GUEST_STOPPED,
 };
 
@@ -43,6 +44,9 @@ struct guest {
     _Atomic uint32_t state;
     _Atomic uint32_t requests;
     char stop_reason[160];
+    _Atomic bool pause_wanted;
+    uint64_t pause_began_tsc, pause_began_ns;
+    uint64_t paused_ns;  // all its pauses so far
     uint64_t created_ns; // when it began to wait
     uint64_t starts;
 
@@ -106,6 +110,15 @@ void guest_console_flush(struct guest *g);
 MUST_CHECK enum status guest_console_type(struct guest *g, uint8_t byte);
 /// Gives the UART what was typed, as far as its FIFO takes it; on the CPU that runs the guest.
 void guest_console_feed(struct guest *g);
+
+// pause.c
+/// Asked of the CPU that runs the guest. ERR_DENIED: it is not running (pause) or not paused (resume).
+MUST_CHECK enum status guest_pause(struct guest *g);
+MUST_CHECK enum status guest_resume(struct guest *g);
+/// Carries that out; on the CPU that runs the guest, between slices.
+void guest_pause_tend(struct guest *g);
+/// Nanoseconds as the guest's devices count them: they stand still while it is paused.
+uint64_t guest_time_ns(const struct guest *g);
 
 // isa.c
 /// Does INTR of the 8259 pair reach this vCPU?

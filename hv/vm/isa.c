@@ -29,8 +29,7 @@ static void on_timer(void *ctx, bool high)
 
 static uint64_t on_time(void *ctx)
 {
-    (void)ctx;
-    return time_ns();
+    return guest_time_ns(ctx);
 }
 
 /// Programmed anew while a vCPU runs: its slice may be too long now.
@@ -47,7 +46,7 @@ uint64_t guest_isa_tick(struct guest *g)
     uint64_t next = guest_pit_tick(&g->pit);
     if (next == PIT_NEVER)
         return UINT64_MAX;
-    uint64_t tsc = rdtsc(), now = time_ns();
+    uint64_t tsc = rdtsc(), now = guest_time_ns(g);
     return next > now ? tsc + time_ns_to_tsc(next - now) : tsc;
 }
 

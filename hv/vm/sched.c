@@ -85,6 +85,10 @@ _Noreturn void sched_run(void (*tend)(void))
             if (!g || sched_cpu_of(i) != self)
                 continue;
             guest_tend(g);
+            if (atomic_load(&g->state) == GUEST_PAUSED) {
+                bus_guest_collect(g->bus);
+                continue;
+            }
             guest_start_waiting(g);
             (void)guest_isa_tick(g);
             // Once one of them has stopped or reset the guest, the others run no more.

@@ -13,6 +13,7 @@ enum run_result vmx_run(struct vcpu *v)
     uint64_t now = rdtsc();
     uint64_t left = v->slice_end_tsc > now ? v->slice_end_tsc - now : 0;
     uint64_t ticks = (left >> vmx_controls.timer_shift) + 1;
+    vmwrite(TSC_OFFSET, v->tsc_offset); // a pause changes it
     vmwrite(VMX_PREEMPTION_TIMER_VALUE, ticks > UINT32_MAX ? UINT32_MAX : ticks);
     vmx_prepare_entry(v);
     v->entries++;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// selfipi: sends itself `count=` IPIs (default 20000; more, until 300 timer interrupts came beside them), of a
-// class below and of a class above that of its one-shot local APIC timer, which is armed again and again for
-// a random time. Every IPI and every expiry must be taken exactly once, whatever a hypervisor was doing when
-// it came due. Each finding is a line "selfipi: NAME = ...".
+// selfipi: sends itself `count=` IPIs (default 20000; more, until 300 timer interrupts came beside them), of
+// a class below and of a class above that of its one-shot local APIC timer, which is armed again and again
+// for a random time. Every IPI and every expiry must be taken exactly once, whatever a hypervisor was doing
+// when it came due. Each finding is a line "selfipi: NAME = ...".
 #include "tests/guests/lib/boot.h"
 #include "tests/guests/lib/console.h"
 #include "tests/guests/lib/cpu.h"
