@@ -154,7 +154,6 @@ enum status vtd_map(struct vtd_domain *d, uint64_t iova, phys_t page, unsigned a
         d->spares--;
         d->tables++;
         *slot(table, l, iova) = entry;
-        vtd_flush(table, sizeof *table);
         vtd_flush(slot(table, l, iova), sizeof *table);
         entry = virt_to_phys((const void *)table) | PERMISSIONS | COUNT_ONE;
     }

@@ -15,6 +15,7 @@
 #include "rt/time.h"
 #include "rt/trace.h"
 #include "rt/x86.h"
+#include "tests/rt/iommu.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,7 @@ static const struct shell_command commands[] = {
     {"overflow", "the stack", run_overflow},
     {"nested", "a panic inside a panic", run_nested},
     {"elsewhere", "a panic on another CPU", run_elsewhere},
+    {"iommu", "what edu reaches through VT-d", run_iommu},
     {"off", "", run_off},
     {"reset", "", run_reset},
 };

@@ -89,3 +89,29 @@ def test_panic_stops_all_cpus(lab):
     machine.console.expect(r"#\d+ .* \S+$", 60)
     after = machine.console.text.rsplit("backtrace:", 1)[1]
     assert "CPU 0 still runs" not in after
+
+
+def iommu(options):
+    return {**QEMU, "iommu": False, "args": ["-device", f"intel-iommu,intremap=off,{options}", "-device", "edu,addr=0x5"]}
+
+
+@pytest.mark.parametrize("options", ["caching-mode=off", "caching-mode=on", "aw-bits=48,snoop-control=on"], ids=["39", "caching", "48"])
+def test_iommu(lab, options):
+    """VT-d of QEMU: what edu reaches in memory through its second-level table, and what the unit records."""
+    machine = boot(lab, iommu(options), 1)
+    say(machine, "iommu", r"iommu frames kept 0$", 120)
+    told = dict(re.findall(r"iommu ([a-z ]+): byte (.*)$", machine.console.text, re.M))
+    fault = "fault of 00:05.0,"
+    assert told == {
+        "passes": "aa, no fault",
+        "blocked": f"00, {fault} write, reason 2, address {told['blocked'].split()[-1]}",
+        "empty": f"00, {fault} write, reason 5, address {told['blocked'].split()[-1]}",
+        "mapped": "cc, no fault",
+        "write to a page to be read": f"11, {fault} write, reason 5, address 0x5002000",
+        "read of a page to be written": f"cc, {fault} read, reason 6, address 0x5003000",
+        "unmapped": f"00, {fault} write, reason 5, address 0x5001000",
+        "mapped again": told["mapped again"],  # what edu has in its buffer after a read that failed is its own affair
+        "destroyed": f"00, {fault} write, reason 2, address 0x5001000",
+    }
+    assert told["mapped again"].endswith(", no fault")
+    assert re.search(r"iommu cost: map \d+, unmap \d+,", machine.console.text)
