@@ -19,8 +19,6 @@
 #define LAPIC_ISR 0x100u
 #define IOAPIC    0xfec00000u
 
-#define CAP_MSI      0x05u
-#define CAP_MSIX     0x11u
 #define INTX_DISABLE 0x0400u
 #define MSI_MASKABLE 0x0100u
 #define MSI_64       0x0080u
@@ -90,35 +88,14 @@ static uint32_t irr(uint32_t vector)
     return mmio_read32(LAPIC + LAPIC_IRR + (vector / 32) * 16) >> vector % 32 & 1;
 }
 
-static uint16_t capability(pci_bdf at, uint8_t id)
-{
-    if (!(pci_read(at, PCI_COMMAND + 2, 2) & 0x10))
-        return 0;
-    for (uint16_t c = (uint16_t)pci_read(at, PCI_CAPABILITIES, 1), n = 0; c >= 0x40 && n < 48; n++) {
-        if (pci_read(at, c, 1) == id)
-            return c;
-        c = (uint16_t)pci_read(at, (uint16_t)(c + 1), 1);
-    }
-    return 0;
-}
-
 static void raise(uint32_t bits)
 {
     mmio_write32(edu + EDU_RAISE, bits);
 }
 
-static void msi_message(pci_bdf at, uint16_t cap, uint8_t vector)
-{
-    uint32_t control = pci_read(at, (uint16_t)(cap + 2), 2);
-    pci_write(at, (uint16_t)(cap + 4), 4, LAPIC);
-    if (control & MSI_64)
-        pci_write(at, (uint16_t)(cap + 8), 4, 0);
-    pci_write(at, (uint16_t)(cap + (control & MSI_64 ? 12 : 8)), 2, vector);
-}
-
 static void msi(pci_bdf at)
 {
-    uint16_t cap = capability(at, CAP_MSI);
+    uint16_t cap = pci_capability(at, PCI_CAP_MSI);
     FINDING(cap != 0, "msi.capability = %u", cap != 0);
     if (!cap)
         return;
@@ -129,7 +106,7 @@ static void msi(pci_bdf at)
     FINDING(taken[MSI_VECTOR] == 0, "msi.before enabling = %u", taken[MSI_VECTOR]);
     mmio_write32(edu + EDU_ACK, 0xffffffff);
 
-    msi_message(at, cap, MSI_VECTOR);
+    pci_msi_message(at, cap, LAPIC, MSI_VECTOR);
     pci_write(at, (uint16_t)(cap + 2), 2, control | 1);
     uint32_t wrong = 0, count = option_number("count", 20);
     for (uint32_t i = 0; i < count; i++) {
@@ -159,17 +136,17 @@ static void msi(pci_bdf at)
     FINDING(taken[MSI_VECTOR] == count + 2, "msi.woke from HLT = %u", taken[MSI_VECTOR] - count - 1);
 
     // another vector
-    msi_message(at, cap, OTHER_VECTOR);
+    pci_msi_message(at, cap, LAPIC, OTHER_VECTOR);
     raise(8);
     FINDING(wait_taken(OTHER_VECTOR, 1) && taken[MSI_VECTOR] == count + 2, "msi.to another vector = %u",
             taken[OTHER_VECTOR]);
     if (option_given("bad")) { // no interrupt may have this vector (SDM vol. 3, 11.5.2); QEMU delivers it
-        msi_message(at, cap, 0x05);
+        pci_msi_message(at, cap, LAPIC, 0x05);
         raise(16);
         idle(A_WHILE);
         mmio_write32(edu + EDU_ACK, 0xffffffff);
     }
-    msi_message(at, cap, MSI_VECTOR);
+    pci_msi_message(at, cap, LAPIC, MSI_VECTOR);
     if (control & MSI_MASKABLE) {
         uint16_t mask = (uint16_t)(cap + (control & MSI_64 ? 16 : 12));
         pci_write(at, mask, 4, 1);
@@ -253,7 +230,7 @@ static void intx(pci_bdf at)
 /// ivshmem-doorbell: BAR 0 has IVPosition (8) and Doorbell (12: peer << 16 | vector); the table is in BAR 1.
 static void msix(pci_bdf at)
 {
-    uint16_t cap = capability(at, CAP_MSIX);
+    uint16_t cap = pci_capability(at, PCI_CAP_MSIX);
     FINDING(cap != 0, "msix.capability = %u", cap != 0);
     if (!cap)
         return;

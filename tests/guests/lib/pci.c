@@ -194,3 +194,24 @@ pci_bdf pci_absent(void)
             return PCI_BDF(0, device, 0);
     return PCI_BDF(0xfe, 0, 0);
 }
+
+uint16_t pci_capability(pci_bdf at, uint8_t id)
+{
+    if (!(pci_read(at, PCI_COMMAND + 2, 2) & 0x10))
+        return 0;
+    for (uint16_t c = (uint16_t)pci_read(at, PCI_CAPABILITIES, 1), n = 0; c >= 0x40 && n < 48; n++) {
+        if (pci_read(at, c, 1) == id)
+            return c;
+        c = (uint16_t)pci_read(at, (uint16_t)(c + 1), 1);
+    }
+    return 0;
+}
+
+void pci_msi_message(pci_bdf at, uint16_t cap, uint32_t address, uint8_t vector)
+{
+    bool wide = (pci_read(at, (uint16_t)(cap + 2), 2) & 0x80) != 0;
+    pci_write(at, (uint16_t)(cap + 4), 4, address);
+    if (wide)
+        pci_write(at, (uint16_t)(cap + 8), 4, 0);
+    pci_write(at, (uint16_t)(cap + (wide ? 12 : 8)), 2, vector);
+}

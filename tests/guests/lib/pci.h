@@ -8,6 +8,8 @@
 #define PCI_COMMAND        0x04u
 #define PCI_COMMAND_IO     0x1u
 #define PCI_COMMAND_MEMORY 0x2u
+#define PCI_COMMAND_MASTER 0x4u
+#define PCI_COMMAND_NOINTX 0x400u
 #define PCI_REVISION       0x08u
 #define PCI_HEADER_TYPE    0x0eu
 #define PCI_BAR0           0x10u
@@ -45,6 +47,13 @@ void bar_move(pci_bdf at, unsigned index, const struct bar *bar, uint64_t to);
 struct bar bar_use(pci_bdf at, unsigned index, bool low);
 /// Free addresses of that kind, aligned to `size`; never given twice.
 uint64_t bar_space(enum bar_kind kind, uint64_t size);
+
+#define PCI_CAP_MSI  0x05u
+#define PCI_CAP_MSIX 0x11u
+/// Offset of a capability; 0: none.
+uint16_t pci_capability(pci_bdf at, uint8_t id);
+/// Writes address and data of MSI; `cap` is where the capability is. Does not enable it.
+void pci_msi_message(pci_bdf at, uint16_t cap, uint32_t address, uint8_t vector);
 
 /// Calls `each` for every function behind bus 0 and its bridges; stops and returns the address when it
 /// returns true.

@@ -20,6 +20,7 @@ static const struct {
     {"movs", rogue_movs},
     {"lapic", rogue_lapic},
     {"pci", rogue_pci},
+    {"dma", rogue_dma},
     // not survived
     {"garbage", rogue_garbage},
     {"random", rogue_random},

@@ -33,3 +33,4 @@ void rogue_task(void);
 void rogue_movs(void);
 void rogue_lapic(void);
 void rogue_pci(void);
+void rogue_dma(void);
