@@ -65,6 +65,7 @@ boot_obj   := $(call object,efi,$(boot_src) $(inih_src))
 
 guests     := $(filter-out lib,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/guests/*/*.[cS]))))))
 guest_elfs := $(patsubst %,build/guests/%.elf,$(guests))
+linux_bin  := $(patsubst tests/linux/%.c,build/linux/%,$(sort $(wildcard tests/linux/*.c)))
 unit_src   := $(sort $(wildcard tests/unit/test_*.c))
 unit_bin   := $(patsubst tests/unit/%.c,build/unit/%,$(unit_src))
 fuzz_src   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -75,7 +76,7 @@ elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
 .PHONY: all help deps usb demo qemu-test test bench lint tidy format clean unit fuzz guests elfs efi
-all: $(elfs) $(efis) $(guest_elfs) build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
+all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
 elfs: $(elfs) ## only hv.elf and remote-fw.elf
 efi: $(efis) ## only the UEFI loader
 guests: $(guest_elfs) ## only the test guests
@@ -209,6 +210,12 @@ build/guests/$(1).elf: $$(guest_obj_$(1)) tests/guests/guest.ld
 	$$(Q)ld -m elf_i386 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld -o $$@ $$(guest_obj_$(1))
 endef
 $(foreach g,$(guests),$(eval $(call guest_rule,$(g))))
+
+# ---- programs for Linux guests: static, for any x86-64 Linux ------------------------------------------------------------------
+build/linux/%: tests/linux/%.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -s $(warn) -static -pthread -ffile-prefix-map=$(CURDIR)/= -o $@ $<
 
 # ---- unit tests and fuzzers: compiled for this machine; each names what it links in its LINK: line ----------------------------
 links = $(shell sed -n 's,^// LINK:,,p' $(1))

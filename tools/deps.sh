@@ -46,7 +46,7 @@ finished() {
 
 # ---- 1. Debian packages -----------------------------------------------------------------------------------------------
 packages=(build-essential dpkg-dev xz-utils gnu-efi acpica-tools libcmocka-dev clang clang-format libclang-rt-14-dev python3
-    python3-pytest qemu-system-x86 ovmf vde2 mtools dosfstools tshark)
+    python3-pytest qemu-system-x86 ovmf vde2 mtools dosfstools tshark e2fsprogs fdisk hdparm nvme-cli)
 
 step_packages() {
     local missing=() p log=$deps/log/apt.log
@@ -172,22 +172,53 @@ step_sources() {
     fi
 }
 
-# ---- a guest of the system tests: Debian's own kernel, and busybox for its initramfs ------------------------------------------
-step_guests() {
-    [ ! -s "$deps/linux/vmlinuz" ] || [ ! -s "$deps/linux/busybox" ] || return 0
-    local package deb
-    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
+# ---- guests of the system tests: Debian's own kernels, and busybox for their initramfs ------------------------------------------
+# The generic kernel has its drivers as modules. Kept are those that tests load, and those they depend on (tools/farbuslab/guest.py follows `depends`).
+kernel_modules=(nvme nvme-core nvme-tcp nvme-fabrics nvmet nvmet-tcp configfs t10-pi crc64 crc64-rocksoft crc-t10dif crct10dif_common
+    ahci libahci libata sd_mod scsi_mod scsi_common xhci-pci xhci-hcd usbcore usb-common usb-storage usbhid hid hid-generic evdev
+    ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e)
+
+# latest_kernel METAPACKAGE: the kernel package it stands for.
+latest_kernel() {
+    local package
+    package=$(apt-cache depends "$1" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
     if [ -z "$package" ]; then
         apt-get update -qq >"$deps/log/apt.log" 2>&1 || true
-        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
+        package=$(apt-cache depends "$1" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | head -1)
     fi
-    [ -n "$package" ] || die "the package linux-image-cloud-amd64 is not in this machine's package lists"
-    mkdir -p "$deps/linux"
-    deb=$(fetch_binary "$package")
-    dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$deps/linux/vmlinuz" || die "$package holds no kernel"
-    deb=$(fetch_binary busybox-static)
-    dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$deps/linux/busybox" || die "busybox-static holds no /bin/busybox"
-    say "$package, busybox-static -> build/deps/linux"
+    [ -n "$package" ] || die "the package $1 is not in this machine's package lists"
+    echo "$package"
+}
+
+step_guests() {
+    local linux=$deps/linux package deb wanted=("${kernel_modules[@]/#/./lib/modules/*/}")
+    wanted=("${wanted[@]/%/.ko}")
+    mkdir -p "$linux"
+    if [ ! -s "$linux/vmlinuz" ]; then
+        package=$(latest_kernel linux-image-cloud-amd64)
+        deb=$(fetch_binary "$package")
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$linux/vmlinuz" || die "$package holds no kernel"
+        say "$package -> build/deps/linux"
+    fi
+    if [ ! -s "$linux/generic/vmlinuz" ]; then
+        package=$(latest_kernel linux-image-amd64)
+        deb=$(fetch_binary "$package")
+        rm -rf "$linux/generic" "$linux/generic.tmp"
+        mkdir -p "$linux/generic.tmp/modules"
+        dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$linux/generic.tmp" --wildcards './boot/vmlinuz-*' "${wanted[@]}" ||
+            die "$package does not hold the kernel and the modules that the tests need"
+        find "$linux/generic.tmp/lib" -name '*.ko' -exec mv -t "$linux/generic.tmp/modules" {} +
+        mv "$linux"/generic.tmp/boot/vmlinuz-* "$linux/generic.tmp/vmlinuz"
+        rm -rf "$linux/generic.tmp/boot" "$linux/generic.tmp/lib"
+        mv "$linux/generic.tmp" "$linux/generic"
+        say "$package -> build/deps/linux/generic"
+    fi
+    if [ ! -x "$linux/busybox" ]; then
+        deb=$(fetch_binary busybox-static)
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$linux/busybox" || die "busybox-static holds no /bin/busybox"
+        chmod +x "$linux/busybox"
+        say "busybox-static -> build/deps/linux"
+    fi
 }
 
 # ---- 4. newlib --------------------------------------------------------------------------------------------------------------

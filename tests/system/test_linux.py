@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """An unmodified Debian kernel (package linux-image-cloud-amd64) boots in a guest of two vCPUs to its init, takes input through its UART's interrupt,
 finds nothing to warn about, and powers off through ACPI."""
-import os
 import re
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEPS = os.path.join(ROOT, "build", "deps", "linux")
+from farbuslab import guest
 
 # What the kernel says of the emulated processor: speculation controls, which guests are not offered yet.
 OF_THE_CPU = r"RETBleed|Spectre|MDS|MMIO Stale Data|Gather Data Sampling"
 
-INIT = b"""#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+INIT = r"""
 echo "init: kernel $(uname -r)"
 echo "init: clocksource $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 grep -q 'IO-APIC.*ttyS0' /proc/interrupts && echo "init: uart interrupt found"
-sed -n 's/^ *LOC: *\\([0-9]*\\).*/init: timer interrupts \\1/p' /proc/interrupts
+sed -n 's/^ *LOC: *\([0-9]*\).*/init: timer interrupts \1/p' /proc/interrupts
 dmesg -r | awk -F'[<>]' '$2 % 8 <= 4 { print "init: warning: " $0 }'
 echo +1 >/sys/class/rtc/rtc0/wakealarm
 sleep 3
-sed -n 's/^ *8: *\\([0-9]*\\) *\\([0-9]*\\) .*rtc0.*/init: clock interrupts \\1 \\2/p' /proc/interrupts
+sed -n 's/^ *8: *\([0-9]*\) *\([0-9]*\) .*rtc0.*/init: clock interrupts \1 \2/p' /proc/interrupts
 echo "init: type a line"
 read line </dev/ttyS0
 echo "init: heard '$line'"
@@ -28,27 +24,11 @@ poweroff -f
 """
 
 
-def cpio(files):
-    """An initramfs (newc): {path: (mode, bytes)}."""
-    out = b""
-    for number, (path, (mode, data)) in enumerate(list(files.items()) + [("TRAILER!!!", (0, b""))], 1):
-        name = path.encode() + b"\0"
-        fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0]
-        out += b"070701" + b"".join(b"%08x" % f for f in fields) + name
-        out += b"\0" * (-len(out) % 4) + data
-        out += b"\0" * (-len(out) % 4)
-    return out
-
-
 def test_debian_kernel(lab):
-    with open(os.path.join(DEPS, "busybox"), "rb") as f:
-        busybox = f.read()
-    initrd = cpio({d: (0o040755, b"") for d in ("bin", "proc", "sys", "dev")} | {
-        "init": (0o100755, INIT), "bin/busybox": (0o100755, busybox)})
     ini = ("[node]\nname = host1\nrole = host\naddress = 10.7.0.1/24\n[guest linux]\nmemory = 256M\ncpus = 2\nkernel = vmlinuz\ninitrd = initrd\n"
            "cmdline = console=ttyS0,115200 panic=-1\n")
     l = lab({"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "ini": ini,
-                                "files": {"vmlinuz": os.path.join(DEPS, "vmlinuz"), "initrd": initrd}}}})
+                                "files": {"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(INIT)}}}})
     l.start()
     console = l["host1"].console
     console.expect(r"linux\| init: kernel 6\.", 900)

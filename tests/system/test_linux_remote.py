@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """An unmodified Debian kernel finds the functions of a remote on its PCI bus, says nothing about them that is a warning, and talks through a pci-serial
 with its own driver (8250_pci) by INTx: on one vCPU, then on the other."""
-import os
 import re
 import socket
 import time
 
 import pair
-from test_linux import DEPS, OF_THE_CPU, cpio
+from farbuslab import guest
+from test_linux import OF_THE_CPU
 
 DEVICES = ["serial", "edu", "testdev", "memory"]
 
-INIT = b"""#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+INIT = r"""
 cd /sys/bus/pci/devices
 for d in *; do echo "init: pci $d $(cat $d/vendor) $(cat $d/device)"; done
 tty=$(basename 0000:00:02.0/tty/*)
@@ -26,7 +24,7 @@ talk() {
     echo "question $1" >&3
     read -t 60 answer <&3
     echo "init: answer '$answer'"
-    sed -n "s/^ *$irq: *\\([0-9]*\\) *\\([0-9]*\\) .*fasteoi.*/init: interrupts $1: \\1 \\2/p" /proc/interrupts
+    sed -n "s/^ *$irq: *\([0-9]*\) *\([0-9]*\) .*fasteoi.*/init: interrupts $1: \1 \2/p" /proc/interrupts
 }
 echo 1 >/proc/irq/$irq/smp_affinity
 talk zero
@@ -54,15 +52,11 @@ def answer(line):
 
 
 def test_linux_with_remote_functions(lab):
-    with open(os.path.join(DEPS, "busybox"), "rb") as f:
-        busybox = f.read()
-    initrd = cpio({d: (0o040755, b"") for d in ("bin", "proc", "sys", "dev")} | {
-        "init": (0o100755, INIT), "bin/busybox": (0o100755, busybox)})
-    guest = ("[guest linux]\nmemory = 256M\ncpus = 2\nkernel = vmlinuz\ninitrd = initrd\nwait = 300\ncmdline = console=ttyS0,115200 panic=-1\n" +
-             "".join(f"device = remote1/0000:00:{pair.DEVICES[d][0]:02x}.0\n" for d in DEVICES))
+    section = ("[guest linux]\nmemory = 256M\ncpus = 2\nkernel = vmlinuz\ninitrd = initrd\nwait = 300\ncmdline = console=ttyS0,115200 panic=-1\n" +
+               "".join(f"device = remote1/0000:00:{pair.DEVICES[d][0]:02x}.0\n" for d in DEVICES))
     line = ["-chardev", "socket,id=line,path=@WORK@/line,server=on,wait=off"]
-    l = lab(pair.description([guest], DEVICES, line=line, host_start=False, host={"memory": 512},
-                             files={"vmlinuz": os.path.join(DEPS, "vmlinuz"), "initrd": initrd}))
+    l = lab(pair.description([section], DEVICES, line=line, host_start=False, host={"memory": 512},
+                             files={"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(INIT)}))
     pair.prepare(l)
     l.start()
     pair.remote_up(l)
