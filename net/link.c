@@ -141,6 +141,28 @@ void link_flush(struct link *l)
     link_reschedule(l);
 }
 
+size_t link_room_max(const struct link *l)
+{
+    bool open = l->state == LINK_UP || l->state == LINK_FROZEN;
+    return open ? l->frame_max - sizeof(struct wire_frame) - sizeof(struct wire_record) : 0;
+}
+
+size_t link_room(const struct link *l)
+{
+    bool open = l->state == LINK_UP || l->state == LINK_FROZEN;
+    size_t used = l->open_size + sizeof(struct wire_record);
+    return open && used < l->frame_max ? l->frame_max - used : 0;
+}
+
+void link_cut(struct link *l, const char *why)
+{
+    if (l->state != LINK_UP && l->state != LINK_FROZEN)
+        return;
+    link_bye(l->node, l, l->carrier, l->path.peer, l->epoch, BYE_CLOSED, why);
+    link_down(l, time_ns(), why);
+    link_reschedule(l);
+}
+
 enum link_state link_state(const struct link *l)
 {
     return l->state;

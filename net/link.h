@@ -73,8 +73,15 @@ void link_close(struct link *link, const char *why);
 /// flushed when the frame that caused it has been delivered; no link_flush is needed there.
 MUST_CHECK enum status link_send(struct link *link, const struct wire_record *rec, const void *body,
                                  size_t body_size, const void *data, size_t data_size);
+/// Body and data (bytes) of the largest record that the open frame still takes, and that any frame does. 0: no
+/// session.
+size_t link_room(const struct link *link);
+size_t link_room_max(const struct link *link);
 /// Hands what is queued to the carrier, as far as the window allows.
 void link_flush(struct link *link);
+/// Host: ends the session from this side, because of what the peer does or does not do: BYE, `down` is called,
+/// and the link begins anew. Allowed in callbacks.
+void link_cut(struct link *link, const char *why);
 
 enum link_state link_state(const struct link *link);
 const char *link_peer_node(const struct link *link);
