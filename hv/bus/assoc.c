@@ -103,6 +103,7 @@ static void lose(struct remote *remote, const char *why)
             continue;
         if (fn->known)
             interrupts_lost(fn);
+        mirror_forget(fn);
         if (fn->state == ASSOC_ATTACHED || (fn->state == ASSOC_ATTACHING && fn->known))
             assoc_set(fn, ASSOC_LOST, why);
         else if (fn->state != ASSOC_LOST)
@@ -292,6 +293,9 @@ static void release(struct remote_fn *fn)
     if (remote->attaching == fn)
         remote->attaching = NULL;
     remote_fn_unplug(fn);
+    if (fn->mirror)
+        mirror_destroy(fn->mirror);
+    fn->mirror = NULL;
     fn->state = ASSOC_FREE;
     if (!is_used(remote)) {
         if (remote->link)
@@ -382,7 +386,9 @@ void bus_guest_reset(struct bus_guest *guest)
             log_warn("bus", REMOTE_FN_FORMAT " could not be reset with guest \"%s\"", REMOTE_FN_ARGS(fn),
                      guest->name);
     }
-    bus_guest_collect(guest); // lines that fell
+    net_lock();
+    interrupts_collect(guest); // lines that fell; what the guest's tables say does not count any more
+    net_unlock();
     bus_guest_start(guest);
 }
 
@@ -393,6 +399,7 @@ void bus_guest_remove(struct bus_guest *guest)
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
             release(&functions[i]);
     }
+    mirror_guest_remove(guest);
     guest->used = false;
     net_unlock();
 }

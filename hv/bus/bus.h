@@ -103,6 +103,16 @@ struct bus_counters {
     uint64_t interrupts;     // INTX (asserted) and MSI records, taken
     uint64_t interrupts_dropped; // interrupts that nobody wanted, or whose message is none
     uint64_t errors;             // REC_ERROR records
+    // the mirror (docs/dma.md)
+    uint64_t dma_maps, dma_unmaps;       // pages
+    uint64_t dma_cache_hits;             // maps of a page that a slot still held
+    uint64_t dma_pushed, dma_pulled;     // bytes of content to remotes, of functions' writes from them
+    uint64_t dma_stale;                  // DATA of mappings that were over: dropped
+    uint64_t dma_spoiled;                // slots whose content was lost that way
+    uint64_t dma_faults;                 // accesses that a remote's IOMMU stopped
+    uint64_t dma_refused;                // pages that the guest mapped and the function does not see
+    uint64_t dma_overruns;               // rounds too large to be kept until the guest could take them
+    uint64_t dma_mapped, dma_twins;      // now: pages, frames
     uint64_t bar_conflicts;      // BARs that could not be decoded where the guest put them
 };
 struct bus_counters bus_counters(void);

@@ -35,7 +35,7 @@ struct structure {
 
 // clang-format off
 static const struct row header_rows[] = {
-    { 0x04, 2, KEPT, 0x0543, "Command: decoding happens here (our BARs), so do parity, SERR# and INTx disable; bus mastering is asked of the remote, which refuses it until DMA is confined" },
+    { 0x04, 2, KEPT, 0x0547, "Command: decoding happens here (our BARs), so do parity, SERR# and INTx disable; bus mastering is the remote's, too, and stays 0 where DMA is not confined" },
     { 0x06, 2, SNAPSHOT, 0, "Status: capabilities list and speed do not change; error bits tell of the remote's bus and read 0" },
     { 0x0c, 1, KEPT, 0xff,   "Cache Line Size: no effect outside the function" },
     { 0x0d, 1, KEPT, 0xff,   "Latency Timer: no effect outside the function" },
@@ -259,6 +259,8 @@ void config_view_build(struct config_view *view, const uint8_t raw[CONFIG_VIEW_S
     treat(view, raw, 0x40, CONFIG_VIEW_SIZE - 0x40, PROXIED,
           0); // between the capabilities: the function's own
     apply(view, raw, &header, 0, 0x40, info);
+    if (!(info->flags & WIRE_FN_DMA))
+        view->writable[0x04] &= (uint8_t)~0x04u;
     for (unsigned i = 0; i < count; i++)
         apply(view, raw, structure_of(caps[i].id), caps[i].offset, caps[i].length, info);
     shape_messages(view, caps, count, info);

@@ -111,9 +111,8 @@ static void refused(struct remote_fn *fn)
              REMOTE_FN_ARGS(fn), fn->guest->name);
 }
 
-static void look(struct remote_fn *fn)
+void bus_attention(struct bus_guest *guest)
 {
-    struct bus_guest *guest = fn->guest;
     if (!atomic_exchange(&guest->attention, true) && guest->interrupts.attention)
         guest->interrupts.attention(guest->interrupts.ctx);
 }
@@ -123,7 +122,7 @@ void interrupts_sync(struct remote_fn *fn, bool always)
     struct wanted w;
     net_lock();
     bool tell = fn->state == ASSOC_ATTACHED && changed(fn, always, &w);
-    look(fn); // a line may have fallen, a message may have been unmasked
+    bus_attention(fn->guest); // a line may have fallen, a message may have been unmasked
     net_unlock();
     if (!tell || transact_control(fn, REC_INTERRUPTS, &w, w.size))
         return;
@@ -157,7 +156,7 @@ void interrupts_lost(struct remote_fn *fn)
     irq->told = INTERRUPTS_OFF;
     irq->wanted = irq->pending = 0;
     irq->line = irq->eoi_due = false;
-    look(fn);
+    bus_attention(fn->guest);
 }
 
 void interrupts_reset(struct remote_fn *fn)
@@ -246,6 +245,8 @@ uint64_t interrupts_read(struct remote_fn *fn, unsigned bar, uint64_t offset, un
     uint64_t value = 0;
     net_lock();
     bool here = fn->state == ASSOC_ATTACHED;
+    mirror_enter(fn->guest); // who polls the pending bits finds the data there, too
+    mirror_leave(fn->guest);
     for (unsigned i = 0; i < size; i++) {
         const uint8_t *byte = here ? byte_at(&fn->irq, bar, offset + i) : NULL;
         value |= (uint64_t)(here ? byte ? *byte : 0 : 0xff) << (i * 8);
@@ -286,7 +287,7 @@ void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, cons
         if (irq->told == INTERRUPTS_INTX && intx.pin == fn->info.pin) {
             bus_counts.interrupts += !irq->line && intx.asserted;
             irq->line = intx.asserted != 0;
-            look(fn);
+            bus_attention(fn->guest);
             return;
         }
     } else if (rec->type == REC_MSI && size == sizeof(msi)) {
@@ -295,7 +296,7 @@ void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, cons
             irq->wanted >> msi.vector & 1) {
             bus_counts.interrupts++;
             irq->pending |= 1ull << msi.vector;
-            look(fn);
+            bus_attention(fn->guest);
             return;
         }
     }
@@ -384,12 +385,8 @@ void bus_guest_interrupts(struct bus_guest *guest, const struct bus_interrupts *
     net_unlock();
 }
 
-void bus_guest_collect(struct bus_guest *guest)
+void interrupts_collect(struct bus_guest *guest)
 {
-    if (!atomic_load_explicit(&guest->attention, memory_order_relaxed) ||
-        !atomic_exchange(&guest->attention, false))
-        return;
-    net_lock();
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
@@ -399,7 +396,18 @@ void bus_guest_collect(struct bus_guest *guest)
         deliver(fn);
     }
     drive(guest);
+}
+
+void bus_guest_collect(struct bus_guest *guest)
+{
+    if (!atomic_load_explicit(&guest->attention, memory_order_relaxed) ||
+        !atomic_exchange(&guest->attention, false))
+        return;
+    net_lock();
+    mirror_collect(guest); // data before the interrupts that announce it
+    interrupts_collect(guest);
     net_unlock();
+    mirror_report_faults(guest);
 }
 
 void bus_guest_eoi(struct bus_guest *guest, unsigned gsi)
@@ -415,6 +423,8 @@ void bus_guest_eoi(struct bus_guest *guest, unsigned gsi)
         fn->irq.line = false;
         send_eoi(fn);
     }
+    mirror_enter(guest);
+    mirror_leave(guest);
     drive(guest);
     net_unlock();
 }

@@ -6,6 +6,7 @@
 #pragma once
 #include "hv/bus/bus.h"
 #include "hv/bus/config_view.h"
+#include "hv/bus/mirror.h"
 #include "net/discovery.h"
 #include "net/link.h"
 #include "rt/boot_info.h"
@@ -96,6 +97,7 @@ struct remote_fn {
     } restore[4];
     struct remote_bar bars[6];
     struct fn_interrupts irq;
+    struct mirror *mirror; // NULL: no DMA so far
 };
 
 struct transaction;
@@ -138,6 +140,7 @@ struct bus_guest {
     struct bus_interrupts interrupts;
     _Atomic bool attention; // something is to be collected
     uint8_t lines;          // INTx as the I/O APIC was told; only on the guest's CPU
+    struct guest_dma dma;
 };
 
 // --- transact.c ---
@@ -158,6 +161,12 @@ bool transact_control(struct remote_fn *fn, enum wire_record_type type, const vo
 /// now.
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
                     const void *data, size_t data_size, transaction_done *then, uint16_t arg);
+/// Queues one record of the mirror, waiting for room until `until`. False: not queued, or the mirror's session
+/// is over.
+bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
+                   const void *data, size_t data_size, uint64_t until);
+/// Lets the network move while this CPU waits: the lock is given away in between.
+void transact_wait(void);
 /// A record from a remote. Anything unexpected is dropped and counted.
 void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size);
 /// The epoch is over: whoever waits gets its answer now.
@@ -211,6 +220,10 @@ bool interrupts_owns(const struct remote_fn *fn, unsigned bar, uint64_t offset, 
 /// Net lock NOT held.
 uint64_t interrupts_read(struct remote_fn *fn, unsigned bar, uint64_t offset, unsigned size);
 void interrupts_write(struct remote_fn *fn, unsigned bar, uint64_t offset, unsigned size, uint64_t value);
+/// Something is to be collected by the guest's CPU.
+void bus_attention(struct bus_guest *guest);
+/// Delivers what is due; on the guest's CPU.
+void interrupts_collect(struct bus_guest *guest);
 /// REC_INTX or REC_MSI of an attached function.
 void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, const void *body, size_t size);
 

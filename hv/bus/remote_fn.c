@@ -204,11 +204,12 @@ uint16_t remote_fn_source(const struct remote_fn *fn)
 void remote_fn_reset_begins(struct remote_fn *fn)
 {
     interrupts_lost(fn);
+    mirror_forget(fn);
 }
 
 void remote_fn_reset_done(struct remote_fn *fn)
 {
-    (void)fn;
+    mirror_start(fn);
 }
 
 // --- configuration space ---
@@ -273,12 +274,18 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
     net_lock();
     bool here = fn->state == ASSOC_ATTACHED, remote = false, bus_master = false, tell = false, irq = false;
     if (here) {
+        bool mastered = config_view_read(&fn->view, COMMAND, 2) & COMMAND_BUS_MASTER;
         config_view_write(&fn->view, offset, size, value);
         remote = remote_bits(&fn->view, offset, size) != 0;
         note_restore(fn, offset, size, value);
-        bus_master = offset == COMMAND && (value & COMMAND_BUS_MASTER);
-        tell = bus_master && !fn->bus_master_told;
-        fn->bus_master_told |= bus_master;
+        bool wanted = value & COMMAND_BUS_MASTER;
+        if (offset == COMMAND && fn->info.flags & WIRE_FN_DMA) {
+            bus_master = wanted != mastered;
+        } else if (offset == COMMAND) {
+            bus_master = wanted;
+            tell = wanted && !fn->bus_master_told;
+            fn->bus_master_told |= wanted;
+        }
         irq = interrupts_configured(fn, offset, size);
         bus_counts.config_local += !remote && !bus_master;
         if (touches(offset, size, COMMAND, COMMAND + 2) || touches(offset, size, BAR0, BARS_END))
@@ -290,8 +297,7 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
     if (tell)
         log_warn("bus",
                  "guest \"%s\" asks that " REMOTE_FN_FORMAT
-                 " may master the bus: DMA of remote functions is not in this "
-                 "version, the remote refuses it",
+                 " may master the bus: its remote has no IOMMU to confine its DMA, and refuses it",
                  fn->guest->name, REMOTE_FN_ARGS(fn));
     if (remote || bus_master)
         transact_write(fn, REC_CFG_WR, 0, offset, size, value);

@@ -80,6 +80,18 @@ void bus_print_counters(void)
         {"interrupts nobody wanted", c.interrupts_dropped},
         {"errors reported by functions", c.errors},
         {"BARs not decoded", c.bar_conflicts},
+        {"DMA: pages mapped now", c.dma_mapped},
+        {"DMA: twins in use now", c.dma_twins},
+        {"DMA: maps", c.dma_maps},
+        {"DMA: unmaps", c.dma_unmaps},
+        {"DMA: maps of cached pages", c.dma_cache_hits},
+        {"DMA: bytes to remotes", c.dma_pushed},
+        {"DMA: bytes from remotes", c.dma_pulled},
+        {"DMA: stale records dropped", c.dma_stale},
+        {"DMA: slots spoiled", c.dma_spoiled},
+        {"DMA: faults", c.dma_faults},
+        {"DMA: pages refused", c.dma_refused},
+        {"DMA: rounds seen in pieces", c.dma_overruns},
     };
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].value || i < REC_MWR)

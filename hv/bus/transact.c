@@ -28,9 +28,8 @@ static uint64_t deadline(void)
     return time_ns() + BUS_COMPLETION_TIMEOUT_MS * 1000000ull;
 }
 
-/// Lets the network move while this CPU waits. Lock held; given away in between when nothing came, and now
-/// and then when a LAN never falls silent.
-static void wait_step(void)
+/// The lock is given away when nothing came, and now and then when a LAN never falls silent.
+void transact_wait(void)
 {
     static unsigned steps;
     if (net_poll() != 0 && ++steps % 16 != 0)
@@ -171,8 +170,14 @@ void transact_record(struct remote *remote, const struct wire_record *rec, const
     case REC_ERROR:
         bus_counts.errors++;
         return;
+    case REC_DMA_DATA:
+    case REC_DMA_SPOILED:
+    case REC_DMA_FAULT:
+        mirror_record(fn, rec, body, size);
+        return;
     case REC_GONE:
         interrupts_lost(fn);
+        mirror_forget(fn);
         assoc_set(fn, ASSOC_LOST, "its remote says that it is gone");
         return;
     default:
@@ -189,8 +194,10 @@ struct request {
     struct wire_access access;
     uint64_t data;
     uint16_t data_size;
-    const void *body; // in place of `access`: control records
+    const void *body; // in place of `access`: control records, and those of the mirror
     uint16_t body_size;
+    const void *more; // in place of `data`
+    uint32_t session; // the mirror's
 };
 
 static struct request request_of(enum wire_record_type type, unsigned bar, uint64_t offset, unsigned size)
@@ -211,17 +218,20 @@ static bool queue(struct remote_fn *fn, const struct request *q, struct transact
         if (fn->state !=
             ASSOC_ATTACHED) // also after waiting: the link may have gone, and come back with another handle
             return false;
+        if (q->more && fn->mirror->session != q->session)
+            return false;
         struct wire_record rec = {.type = q->type, .function = fn->handle, .tag = t ? t->tag : 0};
         if (t)
             t->function = fn->handle;
         enum status s = link_send(fn->remote->link, &rec, has_access ? &q->access : q->body,
-                                  has_access ? sizeof(q->access) : q->body_size, &q->data, q->data_size);
+                                  has_access ? sizeof(q->access) : q->body_size, q->more ? q->more : &q->data,
+                                  q->data_size);
         if (s == OK) {
             trace(TRACE_REQUEST, q->type);
             if (has_access)
                 bus_counts.requests[q->type]++;
             else
-                bus_counts.control++;
+                bus_counts.control += q->more == NULL;
             return true;
         }
         if (s != ERR_BUSY || time_ns() >= until)
@@ -229,7 +239,7 @@ static bool queue(struct remote_fn *fn, const struct request *q, struct transact
         bus_counts.queue_stalls += !stalled;
         stalled = true;
         link_flush(fn->remote->link);
-        wait_step();
+        transact_wait();
     }
 }
 
@@ -244,7 +254,7 @@ static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint
     while (!t) {
         if (fn->state != ASSOC_ATTACHED || time_ns() >= until)
             return OUTCOME_FAILED;
-        wait_step();
+        transact_wait();
         t = take_tag(remote);
     }
     t->type = q->type;
@@ -255,7 +265,7 @@ static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint
     }
     link_flush(remote->link);
     while (!t->done) {
-        wait_step();
+        transact_wait();
         if (!t->done && time_ns() >= until) {
             bus_counts.timeouts++;
             t->busy = false;
@@ -294,7 +304,7 @@ static bool perform(struct remote_fn *fn, const struct request *q, uint16_t want
             bus_counts.retried++;
             if (time_ns() >= until)
                 return false;
-            wait_step();
+            transact_wait();
             break;
         }
     }
@@ -308,16 +318,29 @@ static bool attached(const struct remote_fn *fn)
     return false;
 }
 
+/// Before an access: memory first.
+static bool begin(struct remote_fn *fn)
+{
+    if (!attached(fn))
+        return false;
+    if (!fn->mirror)
+        return true;
+    mirror_enter(fn->guest);
+    mirror_before(fn, deadline());
+    return fn->state == ASSOC_ATTACHED;
+}
+
 uint64_t transact_read(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
                        unsigned size)
 {
     struct request q = request_of(type, bar, offset, size);
     uint64_t value = 0;
     net_lock();
-    if (!attached(fn) || !perform(fn, &q, (uint16_t)size, &value)) {
+    if (!begin(fn) || !perform(fn, &q, (uint16_t)size, &value)) {
         bus_counts.all_ones++;
         value = ones(size);
     }
+    mirror_leave(fn->guest);
     net_unlock();
     return value;
 }
@@ -339,7 +362,7 @@ static bool take_credit(struct remote_fn *fn, uint64_t until)
         bus_counts.credit_stalls += !waited;
         waited = true;
         link_flush(fn->remote->link);
-        wait_step();
+        transact_wait();
     }
     if (fn->state != ASSOC_ATTACHED)
         return false;
@@ -371,12 +394,13 @@ void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned b
     q.data = value;
     q.data_size = (uint16_t)size;
     net_lock();
-    if (attached(fn)) {
+    if (begin(fn)) {
         if (type == REC_MWR)
             post(fn, &q);
         else
             (void)perform(fn, &q, 0, &ignored);
     }
+    mirror_leave(fn->guest);
     net_unlock();
 }
 
@@ -388,6 +412,18 @@ bool transact_control(struct remote_fn *fn, enum wire_record_type type, const vo
     bool done = fn->state == ASSOC_ATTACHED && perform(fn, &q, 0, &ignored);
     net_unlock();
     return done;
+}
+
+bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
+                   const void *data, size_t data_size, uint64_t until)
+{
+    const struct request q = {.type = (uint8_t)type,
+                              .body = body,
+                              .body_size = (uint16_t)body_size,
+                              .more = data ? data : body,
+                              .data_size = (uint16_t)data_size,
+                              .session = fn->mirror->session};
+    return queue(fn, &q, NULL, until);
 }
 
 bool transact_reset(struct remote_fn *fn)

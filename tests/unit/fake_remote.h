@@ -48,7 +48,7 @@ struct fake_function {
 static struct fake {
     struct link link;
     bool connected;
-    unsigned connects, closes;
+    unsigned connects, closes, cuts;
     void (*heard)(void *ctx, const struct announcement *a);
     void *heard_ctx;
     struct fake_function fns[FAKE_FNS];
@@ -166,6 +166,27 @@ void link_flush(struct link *link)
         return;
     fake.flushed = fake.count;
     fake.frames++;
+}
+
+size_t link_room_max(const struct link *link)
+{
+    return link->state == LINK_UP || link->state == LINK_FROZEN ? sizeof(fake.queue[0].body) : 0;
+}
+
+size_t link_room(const struct link *link)
+{
+    return link_room_max(link);
+}
+
+void link_cut(struct link *link, const char *why)
+{
+    fake_require(fake.locked, "link_cut without lock");
+    if (link->state != LINK_UP && link->state != LINK_FROZEN)
+        return;
+    fake.cuts++;
+    fake.count = fake.flushed = 0;
+    link->state = LINK_CONNECTING;
+    link->events->down(link->ctx, link, why);
 }
 
 enum link_state link_state(const struct link *link)
