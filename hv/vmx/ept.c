@@ -67,6 +67,7 @@ static void empty(uint64_t *table, unsigned shift)
 void ept_clear(struct nested_map *map)
 {
     empty(phys_to_virt(map->root), LEVEL_PML4);
+    map->last_table = NULL;
     map->stale = true;
 }
 
@@ -116,10 +117,14 @@ static uint64_t *directory_entry(struct nested_map *map, uint64_t gpa)
 /// The entry of a 4 KiB page; NULL: absent, or within a 2 MiB page.
 static uint64_t *page_entry(struct nested_map *map, uint64_t gpa)
 {
-    const uint64_t *directory = directory_entry(map, gpa);
-    if (!directory || !(*directory & EPT_RWX) || (*directory & EPT_LARGE))
-        return NULL;
-    uint64_t *entry = &table_of(*directory)[gpa >> LEVEL_PT & (ENTRIES - 1)];
+    if (map->last_region != gpa >> LEVEL_PD || !map->last_table) { // whoever asks goes from page to page
+        const uint64_t *directory = directory_entry(map, gpa);
+        if (!directory || !(*directory & EPT_RWX) || (*directory & EPT_LARGE))
+            return NULL;
+        map->last_region = gpa >> LEVEL_PD;
+        map->last_table = table_of(*directory);
+    }
+    uint64_t *entry = &map->last_table[gpa >> LEVEL_PT & (ENTRIES - 1)];
     return *entry & EPT_RWX ? entry : NULL;
 }
 

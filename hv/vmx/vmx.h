@@ -14,7 +14,8 @@ extern struct vmx_msrs vmx_msrs;
 struct nested_map {
     phys_t root; // EPT PML4
     uint64_t eptp;
-    bool stale; // cached translations may say otherwise than the tables
+    uint64_t last_region, *last_table; // gpa >> 21, and the page table there, where one was looked at last
+    bool stale;                        // cached translations may say otherwise than the tables
 };
 
 /// CPU state that neither the VMCS nor struct vcpu holds while another vCPU has the CPU.

@@ -181,8 +181,11 @@ static void clear_gives_all_tables_back(void **state)
     }
     assert_int_equal(ept_map(map, 5ull << 39, HPA, 0x1000), OK);
     map->stale = false;
+    assert_false(ept_dirty(map, 62 * MIB) && ept_dirty(map, 62 * MIB));
     ept_clear(map);
     assert_true(map->stale);
+    assert_true(ept_dirty(map, 62 * MIB)); // gone with its table
+    ept_mark(map, 62 * MIB);
     assert_int_equal(host_frames_in_use(), 1); // the root
     assert_null(walk(map, 2 * MIB, &shift));
     assert_int_equal(ept_map(map, 2 * MIB, HPA, 2 * MIB), OK);
