@@ -201,8 +201,11 @@ static void on_iommu_written(void *ctx, uint64_t gpa)
 
 static enum status build_iommu(struct guest *g)
 {
-    const struct guest_iommu_ops ops = {
-        .memory = on_iommu_memory, .written = on_iommu_written, .message = on_iommu_message, .ctx = g};
+    const struct guest_iommu_ops ops = {.memory = on_iommu_memory,
+                                        .written = on_iommu_written,
+                                        .changed = guest_dma_changed,
+                                        .message = on_iommu_message,
+                                        .ctx = g};
     return g->config->dma == BOOT_DMA_IOMMU ? guest_iommu_create(&g->iommu, &g->io, &ops) : OK;
 }
 
@@ -314,6 +317,7 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
         discard(g);
         return s;
     }
+    guest_dma_start(g);
     bus_guest_interrupts(
         g->bus, &(struct bus_interrupts){
                     .message = on_message, .line = on_bus_line, .attention = on_bus_attention, .ctx = g});

@@ -111,6 +111,12 @@ MUST_CHECK enum status guest_console_type(struct guest *g, uint8_t byte);
 /// Gives the UART what was typed, as far as its FIFO takes it; on the CPU that runs the guest.
 void guest_console_feed(struct guest *g);
 
+// dma.c
+/// Tells the bus how the DMA of the guest's functions reaches its memory. Once, right after bus_guest_add.
+void guest_dma_start(struct guest *g);
+/// guest_iommu_ops.changed
+void guest_dma_changed(void *guest, const struct iommu_scope *scope);
+
 // pause.c
 /// Asked of the CPU that runs the guest. ERR_DENIED: it is not running (pause) or not paused (resume).
 MUST_CHECK enum status guest_pause(struct guest *g);
@@ -144,6 +150,8 @@ MUST_CHECK enum status guest_memory_create(struct guest *g, uint64_t bytes);
 void guest_memory_destroy(struct guest *g);
 /// True if gpa is RAM of this guest.
 bool guest_memory_contains(const struct guest *g, uint64_t gpa);
+/// Is that piece of RAM usable already? From any CPU.
+bool guest_memory_present(const struct guest *g, uint64_t gpa);
 /// Makes the piece of RAM that holds gpa usable (zeroed, mapped). gpa must be RAM.
 MUST_CHECK enum status guest_memory_touch(struct guest *g, uint64_t gpa);
 /// Zeroes one piece ahead of its first touch, for a CPU with nothing better to do. False: all are.

@@ -62,6 +62,12 @@ bool guest_memory_contains(const struct guest *g, uint64_t gpa)
     return chunk_of(g, gpa) < g->chunk_count;
 }
 
+bool guest_memory_present(const struct guest *g, uint64_t gpa)
+{
+    uint32_t i = chunk_of(g, gpa);
+    return i < g->chunk_count && g->chunk_state[i] == CHUNK_MAPPED;
+}
+
 /// The first 2 MiB hold the legacy hole, so they are mapped in 4 KiB pages around it.
 static enum status map_first(struct guest *g, phys_t piece)
 {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A guest's memory as the DMA of its remote functions reaches it: joins the bus, nested paging's dirty bits
+// and the guest's IOMMU. Must not know which pages are mirrored, or where.
+#include "hv/vm/guest.h"
+#include "rt/cpu.h"
+
+static void *on_page(void *ctx, uint64_t gpa)
+{
+    struct guest *g = ctx;
+    uint64_t room;
+    // Only the CPU that runs the guest may put a piece of RAM in its place; the others come to pages that it
+    // has asked for before.
+    if (cpu_self()->index != g->vcpus[0].cpu && !guest_memory_present(g, gpa))
+        return NULL;
+    return guest_memory_at(g, gpa, &room);
+}
+
+static bool on_watch(void *ctx, uint64_t gpa)
+{
+    struct guest *g = ctx;
+    if (guest_memory_touch(g, gpa) != OK)
+        return false;
+    g->watched = true;
+    return guest_virt->map_watch(g->map, gpa);
+}
+
+static bool on_dirty(void *ctx, uint64_t gpa)
+{
+    return guest_virt->map_dirty(((struct guest *)ctx)->map, gpa);
+}
+
+static void on_settle(void *ctx)
+{
+    guest_virt->map_settle(((struct guest *)ctx)->map);
+}
+
+static bool on_range(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size)
+{
+    const struct guest *g = ctx;
+    uint64_t low = g->memory < GUEST_LOW_END ? g->memory : GUEST_LOW_END;
+    const struct {
+        uint64_t gpa, end;
+    } ranges[] = {
+        {0, GUEST_HOLE_START},
+        {GUEST_HOLE_END, low},
+        {GUEST_HIGH_START, GUEST_HIGH_START + g->memory - low},
+    };
+    if (index >= sizeof ranges / sizeof *ranges || ranges[index].end == ranges[index].gpa)
+        return false;
+    *gpa = ranges[index].gpa;
+    *size = ranges[index].end - ranges[index].gpa;
+    return true;
+}
+
+void guest_dma_start(struct guest *g)
+{
+    const struct bus_memory memory = {.page = on_page,
+                                      .watch = on_watch,
+                                      .dirty = on_dirty,
+                                      .settle = on_settle,
+                                      .range = on_range,
+                                      .ctx = g};
+    bus_guest_dma(g->bus, &memory, g->config->dma == BOOT_DMA_MIRROR ? NULL : g->iommu);
+}
+
+void guest_dma_changed(void *guest, const struct iommu_scope *scope)
+{
+    bus_guest_mappings(((struct guest *)guest)->bus, scope);
+}
