@@ -31,6 +31,9 @@ struct dma_ops {
     /// nobody listens any more, it is dropped. Must not call back into the engine.
     MUST_CHECK enum status (*send)(void *ctx, uint8_t type, const void *body, size_t size, const void *data,
                                    size_t data_size);
+    /// Bytes behind the record header that fit the frame that is being filled: a hint; 0: DMA_DATA would
+    /// see ERR_BUSY. May be NULL.
+    size_t (*room)(void *ctx);
 };
 
 /// Why a record of the host was not done.
@@ -64,7 +67,10 @@ struct dma_stats {
 
 struct dma_slot; // dma_internal.h
 
-enum dma_phase { DMA_IDLE, DMA_RINGS, DMA_WRITES, DMA_TELL_RINGS };
+/// What the function may do with a page decides how the page is looked after.
+enum dma_list { DMA_RINGS, DMA_WRITES, DMA_READS, DMA_LISTS }; // read and write; only write; only read
+
+enum dma_phase { DMA_IDLE, DMA_TAKE_RINGS, DMA_TELL_WRITES, DMA_TELL_RINGS };
 
 /// One function. Zeroed memory is a stopped one. Fields are for the engine's files; others read `stats`,
 /// `slots`, `taken`, `mapped`.
@@ -77,25 +83,29 @@ struct dma {
     struct dma_stats stats;
 
     size_t record_max; // bytes behind the record header that one record to the host may have
+    void *tables;
+    size_t table_bytes;
     struct dma_slot *slot;
-    uint32_t *buckets; // by iova: first slot + 1 of a chain
-    uint32_t bucket_mask;
-    uint32_t *list[2]; // [0]: rings (read and write), [1]: write-only; mapped slots in no order
-    uint32_t count[2];
-    uint64_t sent;   // DMA_DATA records to the host since start
-    uint32_t untold; // slots spoiled and not told
-    uint32_t untold_cursor;
+    uint32_t *buckets;         // by iova: first slot + 1 of a chain
+    unsigned bucket_shift;     // 64 - log2 of how many
+    uint32_t *list[DMA_LISTS]; // mapped slots, in no order
+    uint32_t count[DMA_LISTS];
+    uint64_t sent;          // DMA_DATA records to the host since start
+    uint32_t untold;        // slots that are spoiled, and nobody was told
+    uint32_t untold_cursor; // where to look for them
 
     // the round
     enum dma_phase phase;
-    uint32_t cursor; // list entries still to look at: [0, cursor)
-    uint32_t word;   // where in the page at cursor - 1 to go on
-    unsigned passes; // of this round
-    bool found;      // in this pass
-    bool last;       // rings are quiet: nothing follows what is in the buffer
-    bool held;       // the last DMA_DATA sent had WIRE_DMA_MORE
-    uint8_t *ring;   // DMA_RING_BYTES of entries
-    uint32_t ring_used, ring_told;
+    uint32_t cursor[2]; // of DMA_RINGS, DMA_WRITES: entries [0, cursor) of the list are still to be looked at
+    uint32_t word[2];   // where in the page at cursor - 1 to go on
+    unsigned passes;    // over the rings
+    bool found;         // in this pass
+    bool last;          // no more passes: what is in the buffer is the end
+    bool held;          // the newest DMA_DATA had WIRE_DMA_MORE
+    uint8_t *ring;      // DMA_RING_BYTES: entries, each one record
+    uint32_t ring_used; // bytes of it
+    uint32_t ring_told; // of these, sent or void
+    uint32_t ring_live; // entries neither sent nor void
     uint64_t begun, done; // rounds
 };
 

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Rounds: what the function wrote goes to its host (remote-fw/dma.h, docs/dma.md "Order").
+//
+//   DMA_TAKE_RINGS   changes of pages that the function reads and writes go into the ring buffer, pass after
+//                    pass until a pass finds nothing; buffer full: out with it, then on from there
+//   DMA_TELL_WRITES  changes of pages that it only writes are sent as they are found: whatever a ring speaks
+//                    of was written before the ring was taken
+//   DMA_TELL_RINGS   the buffer is sent
+//
+// May stop after every record and every page, and goes on where it stopped, whatever the host did meanwhile.
+#include "remote-fw/dma_internal.h"
+#include <string.h>
+
+#define RUNS_MAX   1472u // bytes of runs in one record here
+#define ROOM_LEAST 96u   // a frame with less room is left to smaller records
+
+uint64_t dma_round_begin(struct dma *d)
+{
+    d->phase = DMA_TAKE_RINGS;
+    d->cursor[DMA_RINGS] = d->count[DMA_RINGS];
+    d->word[DMA_RINGS] = 0;
+    d->passes = 0;
+    d->found = d->last = d->held = false;
+    return ++d->begun;
+}
+
+static size_t runs_room(size_t record)
+{
+    size_t room = record - sizeof(struct wire_dma_data);
+    return room < RUNS_MAX ? room : RUNS_MAX;
+}
+
+/// True: sent, or nobody listens. Counts it.
+static bool send(struct dma *d, uint32_t slot, uint32_t generation, bool more, const void *runs, size_t size)
+{
+    struct wire_dma_data head = {.slot = slot, .generation = generation, .flags = more ? WIRE_DMA_MORE : 0};
+    if (d->ops->send(d->ctx, REC_DMA_DATA, &head, sizeof head, runs, size) == ERR_BUSY)
+        return false;
+    d->held = more;
+    d->sent++;
+    d->stats.records_out++;
+    return true;
+}
+
+static uint64_t bytes_of(const uint8_t *runs, size_t size)
+{
+    uint64_t bytes = 0;
+    for (const uint8_t *at = runs, *end = runs + size; at < end;) {
+        struct wire_dma_run run;
+        memcpy(&run, at, sizeof run);
+        bytes += run.size;
+        at += sizeof run + run.size;
+    }
+    return bytes;
+}
+
+/// The page at the cursor into the ring buffer. False: the buffer is full.
+static bool capture(struct dma *d, struct dma_slot *s)
+{
+    uint32_t *word = &d->word[DMA_RINGS];
+    while (*word < DMA_PAGE_WORDS) {
+        struct dma_ring_entry *e = (struct dma_ring_entry *)(d->ring + d->ring_used);
+        size_t left = DMA_RING_BYTES - d->ring_used, room = runs_room(d->record_max);
+        if (left < dma_entry_space((uint32_t)room))
+            return false;
+        uint8_t *runs = (uint8_t *)(e + 1);
+        size_t size = dma_take(s->page, s->twin, word, runs, room);
+        if (size == 0) // it changed back meanwhile
+            break;
+        dma_settle(s->twin, runs, size);
+        *e = (struct dma_ring_entry){
+            .slot = (uint32_t)(s - d->slot), .generation = s->generation, .size = (uint32_t)size};
+        d->ring_used += dma_entry_space(e->size);
+        d->ring_live++;
+        s->ring_end = d->ring_used;
+        d->found = true;
+    }
+    return true;
+}
+
+/// True: on to the next phase.
+static bool take_rings(struct dma *d, unsigned *slice)
+{
+    uint32_t *cursor = &d->cursor[DMA_RINGS], *word = &d->word[DMA_RINGS];
+    for (;;) {
+        for (; *cursor > 0; --*cursor, *word = 0) {
+            struct dma_slot *s = &d->slot[d->list[DMA_RINGS][*cursor - 1]];
+            if (*slice == 0)
+                return false;
+            --*slice;
+            *word = dma_differs(s->page, s->twin, *word);
+            if (*word < DMA_PAGE_WORDS && !capture(d, s))
+                return true;
+        }
+        d->passes++;
+        d->stats.passes++;
+        if (!d->found || d->passes == DMA_PASSES)
+            break;
+        d->found = false;
+        *cursor = d->count[DMA_RINGS];
+    }
+    d->stats.restless += d->found;
+    d->last = true;
+    return true;
+}
+
+/// What the page at the cursor has, record by record. False: the link is full.
+static bool tell_page(struct dma *d, struct dma_slot *s)
+{
+    uint32_t *word = &d->word[DMA_WRITES];
+    uint8_t runs[RUNS_MAX];
+    while (*word < DMA_PAGE_WORDS) {
+        size_t record = d->ops->room ? d->ops->room(d->ctx) : d->record_max;
+        if (record == 0)
+            return false;
+        if (record < ROOM_LEAST || record > d->record_max)
+            record = d->record_max;
+        uint32_t next = *word;
+        size_t size = dma_take(s->page, s->twin, &next, runs, runs_room(record));
+        if (size == 0)
+            break;
+        if (!send(d, (uint32_t)(s - d->slot), s->generation, d->ring_live || d->held, runs, size))
+            return false;
+        dma_settle(s->twin, runs, size);
+        s->sent = d->sent;
+        d->stats.bytes_out += bytes_of(runs, size);
+        *word = next;
+    }
+    return true;
+}
+
+static bool tell_writes(struct dma *d, unsigned *slice)
+{
+    uint32_t *cursor = &d->cursor[DMA_WRITES], *word = &d->word[DMA_WRITES];
+    for (; *cursor > 0; --*cursor, *word = 0) {
+        struct dma_slot *s = &d->slot[d->list[DMA_WRITES][*cursor - 1]];
+        if (*slice == 0)
+            return false;
+        --*slice;
+        *word = dma_differs(s->page, s->twin, *word);
+        if (*word < DMA_PAGE_WORDS && !tell_page(d, s))
+            return false;
+    }
+    return true;
+}
+
+static bool tell_rings(struct dma *d)
+{
+    while (d->ring_told < d->ring_used) {
+        struct dma_ring_entry *e = (struct dma_ring_entry *)(d->ring + d->ring_told);
+        const uint8_t *runs = (const uint8_t *)(e + 1);
+        if (e->slot != DMA_VOID) {
+            if (!send(d, e->slot, e->generation, !d->last || d->ring_live > 1, runs, e->size))
+                return false;
+            struct dma_slot *s = &d->slot[e->slot];
+            d->ring_live--;
+            s->sent = d->sent;
+            d->stats.bytes_out += bytes_of(runs, e->size);
+            if (s->ring_end == d->ring_told + dma_entry_space(e->size))
+                s->ring_end = 0;
+        }
+        d->ring_told += dma_entry_space(e->size);
+    }
+    d->ring_told = d->ring_used = 0;
+    return !d->last || !d->held || send(d, 0, 0, false, NULL, 0); // what should have been the end is void
+}
+
+bool dma_round_go(struct dma *d, bool *more)
+{
+    unsigned slice = DMA_SLICE;
+    *more = false;
+    while (d->phase != DMA_IDLE) {
+        switch (d->phase) {
+        case DMA_TAKE_RINGS:
+            if (!take_rings(d, &slice)) {
+                *more = true;
+                return false;
+            }
+            d->phase = DMA_TELL_WRITES;
+            d->cursor[DMA_WRITES] = d->count[DMA_WRITES];
+            d->word[DMA_WRITES] = 0;
+            break;
+        case DMA_TELL_WRITES:
+            if (!tell_writes(d, &slice)) {
+                *more = slice == 0;
+                return false;
+            }
+            d->phase = DMA_TELL_RINGS;
+            break;
+        case DMA_TELL_RINGS:
+            if (!tell_rings(d))
+                return false;
+            d->phase = d->last ? DMA_IDLE : DMA_TAKE_RINGS;
+            break;
+        case DMA_IDLE:
+            break;
+        }
+    }
+    if (d->done != d->begun) {
+        d->done = d->begun;
+        d->stats.rounds++;
+    }
+    return true;
+}
