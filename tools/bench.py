@@ -59,7 +59,7 @@ def lab_remote():
     return {"lan": {"lan": {"pcap": True}},
             "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "files": {"bench.elf": "build/guests/bench.elf"},
                                "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
-                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nwait = 600\n"
+                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nbus = flat\nwait = 600\n"
                                       "cmdline = rows=first_touch_2m,mmio_write,mmio_write_drained,mmio_read,io_read,io_write remote=30\n"
                                       "device = remote1/0000:00:04.0\ndevice = remote1/0000:00:05.0\ndevice = remote1/0000:00:06.0\n"}},
             "remote": {"remote1": {"lan": "lan", "memory": 256, "start": False, "drives": [{"id": "nvme0", "size": "16M"}],

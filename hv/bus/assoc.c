@@ -7,6 +7,7 @@
 #include "net/stack.h"
 #include "rt/log.h"
 #include "rt/time.h"
+#include <stdio.h>
 #include <string.h>
 
 static struct remote remotes[REMOTES_MAX];
@@ -16,6 +17,16 @@ static struct bus_guest guests[BOOT_GUESTS_MAX];
 struct remote_fn *assoc_get(unsigned index)
 {
     return index < REMOTE_FNS_MAX ? &functions[index] : NULL;
+}
+
+const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX])
+{
+    if (fn->port)
+        snprintf(text, GUEST_PLACE_MAX, "%02x:00.0 (slot %u)", fn->port->port.bus.secondary,
+                 fn->port->port.slot);
+    else
+        snprintf(text, GUEST_PLACE_MAX, "00:%02x.0", fn->devfn >> 3);
+    return text;
 }
 
 const char *assoc_state_name(enum assoc_state state)
@@ -31,12 +42,14 @@ const char *assoc_state_name(enum assoc_state state)
 void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
 {
     enum assoc_state before = fn->state;
+    char place[GUEST_PLACE_MAX];
     fn->state = state;
     switch (state) {
     case ASSOC_ATTACHED:
         fn->told = NULL;
-        log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s 00:%02x.0", REMOTE_FN_ARGS(fn),
-                 fn->info.vendor, fn->info.device, fn->guest->name, fn->devfn >> 3);
+        log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s %s", REMOTE_FN_ARGS(fn),
+                 fn->info.vendor, fn->info.device, fn->guest->name, assoc_place(fn, place));
+        bus_attention(fn->guest);
         break;
     case ASSOC_REFUSED: // tried again at every announcement, but said once
         if (fn->told == why)
@@ -46,6 +59,8 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
                  why, fn->refused_by[0] ? ": " : "", fn->refused_by);
         break;
     case ASSOC_LOST:
+        fn->inserted = fn->resetting = false;
+        bus_attention(fn->guest);
         log_warn("bus",
                  REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; it reads as all-ones until it returns",
                  REMOTE_FN_ARGS(fn), fn->guest->name, why);
@@ -285,7 +300,7 @@ static void detached(struct remote_fn *fn, uint16_t arg, const struct wire_recor
     (void)fn, (void)arg, (void)rec, (void)body, (void)size; // its link tells the remote the rest
 }
 
-static void release(struct remote_fn *fn)
+void assoc_release(struct remote_fn *fn)
 {
     struct remote *remote = fn->remote;
     bool was_attached = fn->state == ASSOC_ATTACHED || fn->state == ASSOC_ATTACHING;
@@ -310,8 +325,9 @@ static void release(struct remote_fn *fn)
     attach_next(remote);
 }
 
-enum status bus_guest_add(const char *guest_name, const struct boot_device *devices, unsigned count,
-                          struct io_space *io, struct guest_pci *pci, struct bus_guest **guest)
+enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const struct boot_device *devices,
+                          unsigned count, struct io_space *io, struct guest_pci *pci,
+                          struct bus_guest **guest)
 {
     struct bus_guest *g = NULL;
     enum status s = ERR_NOMEM;
@@ -323,12 +339,13 @@ enum status bus_guest_add(const char *guest_name, const struct boot_device *devi
     if (g) {
         *g = (struct bus_guest){.used = true,
                                 .name = guest_name,
+                                .layout = layout,
                                 .io = io,
                                 .pci = pci,
                                 .next_mmio = GUEST_MMIO_BASE,
                                 .next_mmio64 = GUEST_MMIO64_BASE,
                                 .next_io = GUEST_IO_BASE};
-        s = OK;
+        s = layout == BOOT_BUS_PORTS ? ports_build(g, count) : OK;
         for (unsigned i = 0; i < count && s == OK; i++)
             s = want(g, &devices[i]);
     }
@@ -353,11 +370,12 @@ bool bus_guest_ready(const struct bus_guest *guest)
     return ready;
 }
 
-void bus_guest_start(const struct bus_guest *guest)
+void bus_guest_start(struct bus_guest *guest)
 {
     net_lock();
+    ports_start(guest);
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
-        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
+        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest && !functions[i].port)
             remote_fn_power_on(&functions[i]);
     }
     net_unlock();
@@ -397,7 +415,7 @@ void bus_guest_remove(struct bus_guest *guest)
     net_lock();
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
-            release(&functions[i]);
+            assoc_release(&functions[i]);
     }
     mirror_guest_remove(guest);
     guest->used = false;

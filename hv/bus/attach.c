@@ -52,6 +52,8 @@ static void set_done(struct remote_fn *fn, uint16_t offset, const struct wire_re
 
 static void restore(struct remote_fn *fn)
 {
+    for (unsigned i = 0; fn->port && i < sizeof(fn->restore) / sizeof(fn->restore[0]); i++)
+        fn->restore[i].set = false;
     for (unsigned i = 0; i < sizeof(fn->restore) / sizeof(fn->restore[0]); i++) {
         if (!fn->restore[i].set)
             continue;
@@ -74,7 +76,7 @@ static void snapshot_complete(struct remote_fn *fn)
     struct snapshot *s = &fn->snapshot;
     struct config_view view;
     config_view_build(&view, s->raw, s->caps, s->cap_count, &fn->info);
-    bool again = fn->known;
+    bool again = fn->known && !fn->port; // behind a port it was unplugged, and comes as a new card
     if (again)
         carry_over(&view, &fn->view);
     fn->view = view;
@@ -87,7 +89,7 @@ static void snapshot_complete(struct remote_fn *fn)
     else
         interrupts_reset(fn);
     fn->known = true;
-    if (!fn->placed)
+    if (!fn->placed && !fn->port)
         remote_fn_place(fn);
     assoc_set(fn, ASSOC_ATTACHED, NULL);
     link_flush(fn->remote->link);
@@ -169,7 +171,7 @@ static void attached(struct remote_fn *fn, const void *body)
         give_up(fn, ASSOC_REFUSED, "the remote's answer to ATTACH makes no sense");
         return;
     }
-    if (fn->known && memcmp(a.info.bars, fn->info.bars, sizeof(a.info.bars)) != 0) {
+    if (fn->known && !fn->port && memcmp(a.info.bars, fn->info.bars, sizeof(a.info.bars)) != 0) {
         give_up(fn, ASSOC_REFUSED, "it came back as another device: restart the guest to use it");
         return;
     }

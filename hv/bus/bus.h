@@ -23,23 +23,24 @@ void bus_start(const char *host_node);
 /// Tells the table which functions a guest wants (`device =` lines); from then on they are claimed as they
 /// announce themselves. io and pci must outlive the guest. ERR_BUSY: a function is another guest's.
 /// `guest_name` is kept.
-MUST_CHECK enum status bus_guest_add(const char *guest_name, const struct boot_device *devices,
-                                     unsigned count, struct io_space *io, struct guest_pci *pci,
-                                     struct bus_guest **guest);
+/// layout: behind root ports, or on bus 0.
+MUST_CHECK enum status bus_guest_add(const char *guest_name, enum boot_bus layout,
+                                     const struct boot_device *devices, unsigned count, struct io_space *io,
+                                     struct guest_pci *pci, struct bus_guest **guest);
 /// True when all its functions are attached (a guest may start).
 bool bus_guest_ready(const struct bus_guest *guest);
 /// Right before the guest's first instruction, by whoever runs it: functions that are attached get their BARs
-/// decoded, as firmware leaves them. One that comes later is placed, but decoded only when the guest turns it
-/// on.
-void bus_guest_start(const struct bus_guest *guest);
+/// decoded, as firmware leaves them. Behind a port, one that comes later is a card that is put into its slot;
+/// on bus 0 it is placed, but decoded only when the guest turns it on.
+void bus_guest_start(struct bus_guest *guest);
 /// Guest is reset or gone: functions are reset, BARs forgotten, kept attached (reset) or released (gone). By
 /// whoever runs the guest, while it does not run. Reset waits for the remote; decoding is as after
 /// bus_guest_start.
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
 /// How interrupts of a guest's functions reach it. message and line are called by bus_guest_collect and
-/// bus_guest_eoi only; attention, from any CPU with the net lock held, says that there is something to
-/// collect.
+/// bus_guest_eoi, and in the guest's own accesses; attention, from any CPU with the net lock held, says that
+/// there is something to collect.
 struct bus_interrupts {
     void (*message)(void *ctx, const struct interrupt_message *message);
     void (*line)(void *ctx, unsigned gsi, bool high);

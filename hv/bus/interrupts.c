@@ -244,7 +244,7 @@ uint64_t interrupts_read(struct remote_fn *fn, unsigned bar, uint64_t offset, un
 {
     uint64_t value = 0;
     net_lock();
-    bool here = fn->state == ASSOC_ATTACHED;
+    bool here = remote_fn_answers(fn);
     mirror_enter(fn->guest); // who polls the pending bits finds the data there, too
     mirror_leave(fn->guest);
     for (unsigned i = 0; i < size; i++) {
@@ -259,7 +259,7 @@ void interrupts_write(struct remote_fn *fn, unsigned bar, uint64_t offset, unsig
 {
     struct fn_interrupts *irq = &fn->irq;
     net_lock();
-    for (unsigned i = 0; i < size && bar == irq->table_bar && fn->state == ASSOC_ATTACHED; i++) {
+    for (unsigned i = 0; i < size && bar == irq->table_bar && remote_fn_answers(fn); i++) {
         uint64_t at = offset + i - irq->table_at;
         if (offset + i < irq->table_at || at >= irq->entries * sizeof(struct msix_entry))
             continue;
@@ -305,10 +305,10 @@ void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, cons
 
 // --- what is due, on the CPU that runs the guest ---
 
-static void send(const struct bus_guest *guest, uint32_t address, uint32_t high, uint32_t data)
+void interrupts_send(const struct bus_guest *guest, uint64_t address, uint32_t data)
 {
     struct interrupt_message m;
-    if (!interrupt_message_from(address | (uint64_t)high << 32, data, &m)) {
+    if (!interrupt_message_from(address, data, &m)) { // a write to memory, not an interrupt
         bus_counts.interrupts_dropped++;
         return;
     }
@@ -324,9 +324,10 @@ static void deliver(struct remote_fn *fn)
         unsigned cap = irq->cap_msi;
         bool wide = view16(fn, cap + MSI_CONTROL) & MSI_64;
         if (due)
-            send(fn->guest, config_view_get(&fn->view, (uint16_t)(cap + 4)),
-                 wide ? config_view_get(&fn->view, (uint16_t)(cap + 8)) : 0,
-                 view16(fn, cap + (wide ? 0xcu : 8u)));
+            interrupts_send(fn->guest,
+                            config_view_get(&fn->view, (uint16_t)(cap + 4)) |
+                                (uint64_t)(wide ? config_view_get(&fn->view, (uint16_t)(cap + 8)) : 0) << 32,
+                            view16(fn, cap + (wide ? 0xcu : 8u)));
         irq->pending &= ~due;
         unsigned pending = cap + (wide ? 0x14u : 0x10u);
         if (view16(fn, cap + MSI_CONTROL) & MSI_MASKABLE && pending < CONFIG_VIEW_SIZE)
@@ -337,15 +338,17 @@ static void deliver(struct remote_fn *fn)
         irq->pending &= ~due;
         for (; due; due &= due - 1) {
             const struct msix_entry *e = &irq->table[__builtin_ctzll(due)];
-            send(fn->guest, e->address, e->address_high, e->data);
+            interrupts_send(fn->guest, e->address | (uint64_t)e->address_high << 32, e->data);
         }
     }
 }
 
-/// INTx of bus 0, as the _PRT of hv/platform/dsdt.asl routes it.
+/// INTx as the _PRT of hv/platform/dsdt.asl routes it: by the device on bus 0. A port passes INTA of its card
+/// (device 0) on as its own INTA (PCI-to-PCI Bridge 1.2, 9.1).
 static unsigned gsi_of(const struct remote_fn *fn)
 {
-    return INTX_GSI_FIRST + ((fn->devfn >> 3) + fn->info.pin - 1u) % INTX_GSIS;
+    unsigned devfn = fn->port ? fn->port->port.devfn : fn->devfn;
+    return INTX_GSI_FIRST + ((devfn >> 3) + fn->info.pin - 1u) % INTX_GSIS;
 }
 
 static void send_eoi(struct remote_fn *fn)
@@ -358,9 +361,9 @@ static void send_eoi(struct remote_fn *fn)
 }
 
 /// Drives the lines: each is the OR of the functions on it.
-static void drive(struct bus_guest *guest)
+void interrupts_drive(struct bus_guest *guest)
 {
-    uint8_t lines = 0;
+    uint8_t lines = ports_lines(guest);
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state == ASSOC_FREE || fn->guest != guest || !fn->known)
@@ -395,7 +398,7 @@ void interrupts_collect(struct bus_guest *guest)
             send_eoi(fn);
         deliver(fn);
     }
-    drive(guest);
+    interrupts_drive(guest);
 }
 
 void bus_guest_collect(struct bus_guest *guest)
@@ -403,6 +406,7 @@ void bus_guest_collect(struct bus_guest *guest)
     if (!atomic_load_explicit(&guest->attention, memory_order_relaxed) ||
         !atomic_exchange(&guest->attention, false))
         return;
+    ports_collect(guest);
     net_lock();
     mirror_collect(guest); // data before the interrupts that announce it
     interrupts_collect(guest);
@@ -425,6 +429,6 @@ void bus_guest_eoi(struct bus_guest *guest, unsigned gsi)
     }
     mirror_enter(guest);
     mirror_leave(guest);
-    drive(guest);
+    interrupts_drive(guest);
     net_unlock();
 }

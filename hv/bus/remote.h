@@ -7,13 +7,16 @@
 #include "hv/bus/bus.h"
 #include "hv/bus/config_view.h"
 #include "hv/bus/mirror.h"
+#include "hv/platform/root_port.h"
 #include "net/discovery.h"
 #include "net/link.h"
 #include "rt/boot_info.h"
 #include <stdatomic.h>
 
 #define REMOTES_MAX    16u
-#define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * BOOT_DEVICES_MAX)
+#define PORTS_SPARE    4u // slots of a guest that no `device =` line names
+#define PORTS_MAX      (BOOT_DEVICES_MAX + PORTS_SPARE)
+#define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * PORTS_MAX)
 #define TAGS           128u // outstanding on one link; power of two
 
 #define INTX_GSI_FIRST 16u // the guest's I/O APIC pins for INTx of its bus (hv/platform/dsdt.asl)
@@ -38,12 +41,19 @@ struct remote;
 struct remote_fn;
 struct bus_guest;
 
+/// A root port of a guest, and whose slot it is.
+struct bus_port {
+    struct root_port port; // only on the guest's CPU
+    struct bus_guest *guest;
+    struct remote_fn *fn; // NULL: spare. Set by any CPU, taken back by the guest's
+};
+
 struct remote_bar {
     struct remote_fn *fn;
     uint8_t index;
     uint64_t home;   // where it was placed before the guest started; 0: not placed
     uint64_t mapped; // where its range in io_space starts
-    bool is_mapped;
+    bool is_mapped, is_io;
 };
 
 /// How the host learns a function's configuration space: header first, then along the capability list.
@@ -78,7 +88,13 @@ struct remote_fn {
     struct remote *remote;
     struct bus_guest *guest;
     struct boot_pci_address at;
-    uint8_t devfn; // on the guest's bus 0
+    struct bus_port *port;  // it is behind this one; NULL: on bus 0 (`bus = flat`)
+    uint8_t devfn;          // there
+    bool inserted;          // behind a port: its guest was told that it is there, and it has not gone since
+    bool resetting;         // RESET is under way: accesses wait for it
+    bool leaving;           // it is being detached
+    bool asked_to_leave;    // the guest was asked to let it go
+    uint64_t leaving_since; // ns
     uint16_t handle;
     uint16_t credits, credits_granted;
     bool stalled; // a posted write found no credit in time: drop at once until some comes
@@ -137,6 +153,9 @@ struct bus_guest {
     struct guest_pci *pci;
     uint64_t next_mmio, next_mmio64;
     uint32_t next_io;
+    enum boot_bus layout;
+    struct bus_port ports[PORTS_MAX];
+    unsigned port_count;
     struct bus_interrupts interrupts;
     _Atomic bool attention; // something is to be collected
     uint8_t lines;          // INTx as the I/O APIC was told; only on the guest's CPU
@@ -155,6 +174,9 @@ void transact_write(struct remote_fn *fn, enum wire_record_type type, unsigned b
                     unsigned size, uint64_t value);
 /// REC_RESET, waits. Net lock NOT held. False: not done (in time).
 bool transact_reset(struct remote_fn *fn);
+/// A control record without a body; waits for room only. Net lock NOT held. `then` hears how it ended. False:
+/// not sent.
+bool transact_begin(struct remote_fn *fn, enum wire_record_type type, transaction_done *then);
 /// Any other control record, waits. Net lock NOT held. False: not done.
 bool transact_control(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t size);
 /// Sends and returns; `then` (not NULL) hears how it ended. body as for link_send. False: could not be queued
@@ -201,7 +223,38 @@ uint16_t remote_fn_source(const struct remote_fn *fn);
 void remote_fn_reset_begins(struct remote_fn *fn);
 void remote_fn_reset_done(struct remote_fn *fn);
 
+/// Its guest asked for a reset (FLR, hot reset, power): registers are as after power-on at once, accesses
+/// wait until the remote has done it. On the guest's CPU, lock NOT held.
+void remote_fn_reset(struct remote_fn *fn);
+/// Brings the guest's io_space in line with BARs, Command and the port. On the guest's CPU; lock held.
+void remote_fn_decode(struct remote_fn *fn);
+/// As a card in a slot.
+struct guest_pci_function remote_fn_card(struct remote_fn *fn);
+/// Does it answer its guest? Lock held.
+static inline bool remote_fn_answers(const struct remote_fn *fn)
+{
+    return fn->state == ASSOC_ATTACHED && (!fn->port || fn->inserted);
+}
+
+// --- ports.c ---
+
+/// The guest's root ports: one for each of `devices`, and spare ones.
+MUST_CHECK enum status ports_build(struct bus_guest *guest, unsigned devices);
+/// As firmware leaves them before the guest's first instruction; functions that are attached are in their
+/// slots. On the guest's CPU; lock held.
+void ports_start(struct bus_guest *guest);
+/// What came and went since the last look becomes hot-plug events. On the guest's CPU, lock NOT held.
+void ports_collect(struct bus_guest *guest);
+/// INTx of its ports, as bits from INTX_GSI_FIRST.
+uint8_t ports_lines(const struct bus_guest *guest);
+
 // --- interrupts.c ---
+
+/// A write of `data` to `address` by something on the guest's bus: an interrupt message, or nothing. On the
+/// guest's CPU.
+void interrupts_send(const struct bus_guest *guest, uint64_t address, uint32_t data);
+/// Drives the guest's INTx lines. On the guest's CPU; lock held.
+void interrupts_drive(struct bus_guest *guest);
 
 /// After the view was built: where its MSI and MSI-X are.
 void interrupts_learn(struct remote_fn *fn);
@@ -233,3 +286,9 @@ struct remote_fn *assoc_get(unsigned index); // NULL past the end; may be ASSOC_
 const char *assoc_state_name(enum assoc_state state);
 /// A function's state changed for good or bad: says so on the console.
 void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why);
+/// No guest's any more: off the bus, and given back to its remote. On the CPU of its guest (or that of a
+/// guest that does not run); lock held.
+void assoc_release(struct remote_fn *fn);
+#define GUEST_PLACE_MAX 32u
+/// Where its guest finds it: "01:00.0 (slot 1)" or "00:02.0".
+const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX]);

@@ -13,7 +13,9 @@
 #define COMMAND_BUS_MASTER 0x0004u
 #define BAR0               0x10u
 #define BARS_END           0x28u
-#define FIRST_DEVICE       2u
+#define CAP_EXPRESS        0x10u
+#define CAP_AF             0x13u
+#define FIRST_DEVICE       2u            // the ports' on a guest that has them (hv/bus/ports.c)
 #define BAR32_LARGE        (64ull << 20) // larger 64-bit BARs do not take the room below 4 GiB
 
 enum { BAR_NONE, BAR_IO, BAR_MEMORY32, BAR_MEMORY64 };
@@ -84,7 +86,7 @@ static void unmap(struct remote_fn *fn, struct remote_bar *bar)
 {
     if (!bar->is_mapped)
         return;
-    if (kind_of(fn, bar->index) == BAR_IO)
+    if (bar->is_io)
         io_space_remove_ports(fn->guest->io, (uint16_t)bar->mapped);
     else
         io_space_remove_mmio(fn->guest->io, bar->mapped);
@@ -95,7 +97,8 @@ static enum status map(struct remote_fn *fn, struct remote_bar *bar, uint64_t ad
 {
     uint64_t size = fn->info.bars[bar->index].size;
     bar->mapped = address;
-    if (kind_of(fn, bar->index) == BAR_IO) {
+    bar->is_io = kind_of(fn, bar->index) == BAR_IO;
+    if (bar->is_io) {
         if (address + size > 0x10000 || size > 0xffff)
             return ERR_RANGE;
         return io_space_add_ports(fn->guest->io, &(struct port_range){.name = "remote BAR",
@@ -113,20 +116,28 @@ static enum status map(struct remote_fn *fn, struct remote_bar *bar, uint64_t ad
                                                                  .dev = bar});
 }
 
-/// Brings the io_space in line with Command and the BARs. A BAR that meets something else there, or that
-/// holds the ones of a sizing in progress, is not decoded; address 0 never is, as with most kernels and
-/// bridges.
-static void remap(struct remote_fn *fn)
+/// Do accesses to this BAR come to the function? Never at address 0, as with most kernels and bridges.
+static bool decodes(const struct remote_fn *fn, unsigned i, uint64_t address)
 {
-    uint32_t command = config_view_read(&fn->view, COMMAND, 2);
+    bool io = kind_of(fn, i) == BAR_IO;
+    if (address == 0 || !(config_view_read(&fn->view, COMMAND, 2) & (io ? COMMAND_IO : COMMAND_MEMORY)))
+        return false;
+    if (!fn->port)
+        return true;
+    const struct root_port *port = &fn->port->port;
+    uint64_t size = fn->info.bars[i].size;
+    return io ? root_port_passes_io(port, address, size) : root_port_passes_memory(port, address, size);
+}
+
+/// A BAR that meets something else there, or that holds the ones of a sizing in progress, is not decoded.
+void remote_fn_decode(struct remote_fn *fn)
+{
     for (unsigned i = 0; i < 6; i++) {
         struct remote_bar *bar = &fn->bars[i];
         unsigned kind = kind_of(fn, i);
-        if (kind == BAR_NONE)
-            continue;
-        uint64_t address = bar_address(fn, i);
-        bool on = (command & (kind == BAR_IO ? COMMAND_IO : COMMAND_MEMORY)) && address != 0;
-        if (bar->is_mapped && (!on || bar->mapped != address))
+        uint64_t address = kind == BAR_NONE ? 0 : bar_address(fn, i);
+        bool on = kind != BAR_NONE && decodes(fn, i, address);
+        if (bar->is_mapped && (!on || bar->mapped != address || bar->is_io != (kind == BAR_IO)))
             unmap(fn, bar);
         if (!on || bar->is_mapped)
             continue;
@@ -193,18 +204,63 @@ void remote_fn_power_on(struct remote_fn *fn)
         fn->restore[i].set = false;
     fn->bus_master_told = false;
     interrupts_reset(fn);
-    remap(fn);
+    remote_fn_decode(fn);
 }
 
 uint16_t remote_fn_source(const struct remote_fn *fn)
 {
-    return fn->devfn; // on bus 0
+    return fn->port ? (uint16_t)(fn->port->port.bus.secondary << 8) : fn->devfn;
 }
 
 void remote_fn_reset_begins(struct remote_fn *fn)
 {
     interrupts_lost(fn);
     mirror_forget(fn);
+}
+
+/// The guest's own registers as a reset leaves them; nothing is decoded.
+static void forget_registers(struct remote_fn *fn)
+{
+    for (unsigned i = 0; i < CONFIG_VIEW_SIZE; i++)
+        fn->view.image[i] = (uint8_t)(fn->view.image[i] & ~fn->view.writable[i]);
+    for (unsigned i = 0; i < sizeof(fn->restore) / sizeof(fn->restore[0]); i++)
+        fn->restore[i].set = false;
+    fn->bus_master_told = false;
+    interrupts_reset(fn);
+    remote_fn_decode(fn);
+}
+
+static void reset_answered(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec,
+                           const void *body, size_t size)
+{
+    (void)arg, (void)body, (void)size;
+    fn->resetting = false;
+    if (!rec) // the link went down: assoc.c has seen to the rest
+        return;
+    if (rec->status == CPL_SC)
+        remote_fn_reset_done(fn);
+    else
+        log_warn("bus", REMOTE_FN_FORMAT ": its remote could not reset it for guest \"%s\"",
+                 REMOTE_FN_ARGS(fn), fn->guest->name);
+    bus_attention(fn->guest);
+}
+
+void remote_fn_reset(struct remote_fn *fn)
+{
+    net_lock();
+    bool begin = fn->state == ASSOC_ATTACHED && !fn->resetting;
+    if (begin) {
+        remote_fn_reset_begins(fn);
+        forget_registers(fn);
+        fn->resetting = true;
+    }
+    net_unlock();
+    if (begin && !transact_begin(fn, REC_RESET, reset_answered)) {
+        net_lock();
+        fn->resetting = false;
+        bus_attention(fn->guest);
+        net_unlock();
+    }
 }
 
 void remote_fn_reset_done(struct remote_fn *fn)
@@ -235,7 +291,7 @@ static uint32_t config_read(void *dev, uint16_t offset, unsigned size)
     struct remote_fn *fn = dev;
     uint32_t value = ones(size), remote = 0;
     net_lock();
-    bool here = fn->state == ASSOC_ATTACHED;
+    bool here = remote_fn_answers(fn);
     if (here) {
         value = config_view_read(&fn->view, offset, size);
         remote = remote_bits(&fn->view, offset, size);
@@ -268,12 +324,41 @@ static bool touches(uint16_t offset, unsigned size, unsigned first, unsigned end
     return offset < end && offset + size > first;
 }
 
+static uint8_t capability(const struct remote_fn *fn, uint8_t id)
+{
+    for (unsigned i = 0; i < fn->snapshot.cap_count; i++) {
+        if (fn->snapshot.caps[i].id == id)
+            return fn->snapshot.caps[i].offset;
+    }
+    return 0;
+}
+
+/// Does this write reset the function: Initiate Function Level Reset of a function that has it (PCIe
+/// Base 4.0, 7.5.3.4; Advanced Capabilities ECN, 3.2.4)?
+static bool starts_reset(const struct remote_fn *fn, uint16_t offset, unsigned size, uint32_t value)
+{
+    const struct {
+        unsigned ability, able, control, start;
+    } ways[] = {
+        {capability(fn, CAP_EXPRESS) + 7u, 0x10, capability(fn, CAP_EXPRESS) + 9u, 0x80},
+        {capability(fn, CAP_AF) + 3u, 0x02, capability(fn, CAP_AF) + 4u, 0x01},
+    };
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        unsigned at = ways[i].control;
+        if (at >= 0x40 && at >= offset && at < offset + size && value >> (at - offset) * 8 & ways[i].start &&
+            config_view_read(&fn->view, (uint16_t)ways[i].ability, 1) & ways[i].able)
+            return true;
+    }
+    return false;
+}
+
 static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t value)
 {
     struct remote_fn *fn = dev;
     net_lock();
-    bool here = fn->state == ASSOC_ATTACHED, remote = false, bus_master = false, tell = false, irq = false;
-    if (here) {
+    bool here = remote_fn_answers(fn), remote = false, bus_master = false, tell = false, irq = false;
+    bool reset = here && starts_reset(fn, offset, size, value);
+    if (here && !reset) {
         bool mastered = config_view_read(&fn->view, COMMAND, 2) & COMMAND_BUS_MASTER;
         config_view_write(&fn->view, offset, size, value);
         remote = remote_bits(&fn->view, offset, size) != 0;
@@ -289,11 +374,13 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
         irq = interrupts_configured(fn, offset, size);
         bus_counts.config_local += !remote && !bus_master;
         if (touches(offset, size, COMMAND, COMMAND + 2) || touches(offset, size, BAR0, BARS_END))
-            remap(fn);
-    } else {
+            remote_fn_decode(fn);
+    } else if (!here) {
         bus_counts.absent++;
     }
     net_unlock();
+    if (reset)
+        remote_fn_reset(fn);
     if (tell)
         log_warn("bus",
                  "guest \"%s\" asks that " REMOTE_FN_FORMAT
@@ -305,8 +392,27 @@ static void config_write(void *dev, uint16_t offset, unsigned size, uint32_t val
         interrupts_sync(fn, false);
 }
 
+struct guest_pci_function remote_fn_card(struct remote_fn *fn)
+{
+    return (struct guest_pci_function){.config_read = config_read, .config_write = config_write, .dev = fn};
+}
+
+static enum status plug_port(struct remote_fn *fn)
+{
+    for (unsigned i = 0; i < fn->guest->port_count; i++) {
+        if (fn->guest->ports[i].fn)
+            continue;
+        fn->port = &fn->guest->ports[i];
+        fn->port->fn = fn;
+        return OK;
+    }
+    return ERR_NOMEM;
+}
+
 enum status remote_fn_plug(struct remote_fn *fn)
 {
+    if (fn->guest->layout == BOOT_BUS_PORTS)
+        return plug_port(fn);
     for (unsigned device = FIRST_DEVICE; device < 31; device++) {
         struct guest_pci_function f = {.bus = 0,
                                        .devfn = (uint8_t)(device << 3),
@@ -326,5 +432,8 @@ void remote_fn_unplug(struct remote_fn *fn)
 {
     for (unsigned i = 0; i < 6; i++)
         unmap(fn, &fn->bars[i]);
-    guest_pci_remove(fn->guest->pci, 0, fn->devfn);
+    if (!fn->port)
+        guest_pci_remove(fn->guest->pci, 0, fn->devfn);
+    else
+        fn->port->fn = NULL;
 }

@@ -14,8 +14,9 @@ struct bus_counters bus_counters(void)
 
 static void print_function(const struct remote_fn *fn)
 {
-    log_info("bus", REMOTE_FN_FORMAT "  guest \"%s\" 00:%02x.0  %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
-             fn->devfn >> 3, assoc_state_name(fn->state),
+    char place[GUEST_PLACE_MAX];
+    log_info("bus", REMOTE_FN_FORMAT "  guest \"%s\" %s  %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
+             assoc_place(fn, place), assoc_state_name(fn->state),
              fn->state == ASSOC_REFUSED && fn->refused_by[0] ? " by " : "",
              fn->state == ASSOC_REFUSED ? fn->refused_by : "");
     if (!fn->known)

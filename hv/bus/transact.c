@@ -310,9 +310,12 @@ static bool perform(struct remote_fn *fn, const struct request *q, uint16_t want
     }
 }
 
-static bool attached(const struct remote_fn *fn)
+/// May an access of the guest go to it? Waits for a reset that is under way.
+static bool answers(const struct remote_fn *fn)
 {
-    if (fn->state == ASSOC_ATTACHED)
+    for (uint64_t until = deadline(); remote_fn_answers(fn) && fn->resetting && time_ns() < until;)
+        transact_wait();
+    if (remote_fn_answers(fn) && !fn->resetting)
         return true;
     bus_counts.absent++;
     return false;
@@ -321,13 +324,13 @@ static bool attached(const struct remote_fn *fn)
 /// Before an access: memory first.
 static bool begin(struct remote_fn *fn)
 {
-    if (!attached(fn))
+    if (!answers(fn))
         return false;
     if (!fn->mirror)
         return true;
     mirror_enter(fn->guest);
     mirror_before(fn, deadline());
-    return fn->state == ASSOC_ATTACHED;
+    return remote_fn_answers(fn);
 }
 
 uint64_t transact_read(struct remote_fn *fn, enum wire_record_type type, unsigned bar, uint64_t offset,
@@ -429,6 +432,30 @@ bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void 
 bool transact_reset(struct remote_fn *fn)
 {
     return transact_control(fn, REC_RESET, NULL, 0);
+}
+
+bool transact_begin(struct remote_fn *fn, enum wire_record_type type, transaction_done *then)
+{
+    struct request q = {.type = (uint8_t)type};
+    uint64_t until = deadline();
+    net_lock();
+    struct transaction *t = take_tag(fn->remote);
+    while (!t && fn->state == ASSOC_ATTACHED && time_ns() < until) {
+        transact_wait();
+        t = take_tag(fn->remote);
+    }
+    bool sent = false;
+    if (t) {
+        t->type = q.type;
+        sent = queue(fn, &q, t, until) && !t->done;
+        t->busy = sent;
+        t->then = then;
+        t->fn = fn;
+    }
+    if (sent)
+        link_flush(fn->remote->link);
+    net_unlock();
+    return sent;
 }
 
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,

@@ -18,13 +18,14 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FARBUS", "FARBUSVM", 1)
             {
                 WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 255, 0, 256)
                 IO (Decode16, 0x0CF8, 0x0CF8, 1, 8)
-                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0xC000, 0xFFFF, 0, 0x4000)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x1000, 0x7FFF, 0, 0x7000)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x9000, 0xFFFF, 0, 0x7000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0xC0000000, 0xDFFFFFFF, 0, 0x20000000)
                 QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0x8000000000, 0xBFFFFFFFFF, 0, 0x4000000000)
             })
-            // INTx of bus 0: GSI 16 + (device + pin) mod 4
+            // INTx of bus 0: GSI 16 + (device + pin) mod 4. Behind a root port: the port's own.
             Name (_PRT, Package ()
             {
                 Package () { 0x0001FFFF, 0, 0, 17 }, Package () { 0x0001FFFF, 1, 0, 18 }, Package () { 0x0001FFFF, 2, 0, 19 }, Package () { 0x0001FFFF, 3, 0, 16 },
@@ -43,9 +44,26 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FARBUS", "FARBUSVM", 1)
                 Package () { 0x000EFFFF, 0, 0, 18 }, Package () { 0x000EFFFF, 1, 0, 19 }, Package () { 0x000EFFFF, 2, 0, 16 }, Package () { 0x000EFFFF, 3, 0, 17 },
                 Package () { 0x000FFFFF, 0, 0, 19 }, Package () { 0x000FFFFF, 1, 0, 16 }, Package () { 0x000FFFFF, 2, 0, 17 }, Package () { 0x000FFFFF, 3, 0, 18 }
             })
-            // The operating system gets what it asks for of PCIe's native features (PCI Firmware Specification 4.5.1).
+            // PCI Firmware Specification 3.3, 4.5.1: the operating system gets native hot-plug and the capability structures. PME,
+            // AER, LTR and DPC are not for the asking: no port reports them.
             Method (_OSC, 4)
             {
+                CreateDWordField (Arg3, 0, STAT)
+                If (LNotEqual (Arg0, ToUUID ("33DB4D5B-1FF7-401C-9657-7441C03DD766")))
+                {
+                    Or (STAT, 0x04, STAT) // unrecognized UUID
+                    Return (Arg3)
+                }
+                CreateDWordField (Arg3, 8, CTRL)
+                If (LNotEqual (Arg1, One))
+                {
+                    Or (STAT, 0x08, STAT) // unrecognized revision
+                }
+                If (And (CTRL, Not (0x11)))
+                {
+                    Or (STAT, 0x10, STAT) // capabilities masked
+                    And (CTRL, 0x11, CTRL)
+                }
                 Return (Arg3)
             }
         }

@@ -25,6 +25,18 @@ static struct guest_pci_function *find(struct guest_pci *pci, uint8_t bus, uint8
     return NULL;
 }
 
+/// The function that a cycle reaches; NULL: nobody. A bus that a bridge claims is behind it, whether a card
+/// is there or not (PCI-to-PCI Bridge 1.2, 3.1.2.1): type 1 cycles beyond it find no further bridge.
+static const struct guest_pci_function *route(struct guest_pci *pci, uint8_t bus, uint8_t devfn)
+{
+    for (unsigned i = 0; bus != 0 && i < pci->bus_count; i++) {
+        const struct guest_pci_bus *b = pci->buses[i];
+        if (b->secondary != 0 && bus >= b->secondary && bus <= b->subordinate)
+            return bus == b->secondary && devfn == 0 && b->up ? &b->card : NULL;
+    }
+    return find(pci, bus, devfn);
+}
+
 static bool aligned(uint16_t offset, unsigned size)
 {
     return (offset & (size - 1)) == 0;
@@ -32,7 +44,7 @@ static bool aligned(uint16_t offset, unsigned size)
 
 static uint32_t config_read(struct guest_pci *pci, uint8_t bus, uint8_t devfn, uint16_t offset, unsigned size)
 {
-    struct guest_pci_function *fn = find(pci, bus, devfn);
+    const struct guest_pci_function *fn = route(pci, bus, devfn);
     if (!fn) {
         pci->absent_reads++;
         return ones(size);
@@ -48,7 +60,7 @@ static uint32_t config_read(struct guest_pci *pci, uint8_t bus, uint8_t devfn, u
 static void config_write(struct guest_pci *pci, uint8_t bus, uint8_t devfn, uint16_t offset, unsigned size,
                          uint32_t value)
 {
-    struct guest_pci_function *fn = find(pci, bus, devfn);
+    const struct guest_pci_function *fn = route(pci, bus, devfn);
     if (!fn)
         return;
     if (aligned(offset, size)) {
@@ -171,6 +183,14 @@ void guest_pci_remove(struct guest_pci *pci, uint8_t bus, uint8_t devfn)
     struct guest_pci_function *fn = find(pci, bus, devfn);
     if (fn)
         *fn = pci->functions[--pci->count];
+}
+
+enum status guest_pci_add_bus(struct guest_pci *pci, const struct guest_pci_bus *bus)
+{
+    if (pci->bus_count == GUEST_PCI_BUSES_MAX)
+        return ERR_NOMEM;
+    pci->buses[pci->bus_count++] = bus;
+    return OK;
 }
 
 enum status guest_pci_init(struct guest_pci *pci, struct io_space *io)

@@ -29,7 +29,7 @@ LINE_NULL = ["-chardev", "null,id=line"]
 
 def guest(name, elf, cmdline="", devices=(), wait=300, memory="64M", modules=(), kernel=None):
     """A [guest] section, and the file it needs."""
-    text = [f"[guest {name}]", f"memory = {memory}", f"kernel = {kernel or elf}.elf", f"wait = {wait}"]
+    text = [f"[guest {name}]", f"memory = {memory}", f"kernel = {kernel or elf}.elf", f"wait = {wait}", "bus = flat"]
     if cmdline:
         text.append(f"cmdline = {cmdline}")
     text += [f"module = {m}" for m in modules]

@@ -20,6 +20,7 @@ address = {HOST}/24
 [guest watch]
 memory = 64M
 kernel = watch.elf
+bus = flat
 device = remote1/0000:00:04.0
 """}},
     "remote": {"remote1": {"lan": "lan", "mac": "52:54:00:99:00:02", "memory": 256, "devices": ["edu,addr=0x4"],

@@ -64,7 +64,8 @@ static inline void fixture_clear(void)
 
 static inline void fixture_guest(void)
 {
-    fake_require(bus_guest_add("g", fx.devices, 2, &fx.io, &fx.pci, &fx.guest) == OK, "bus_guest_add");
+    fake_require(bus_guest_add("g", BOOT_BUS_FLAT, fx.devices, 2, &fx.io, &fx.pci, &fx.guest) == OK,
+                 "bus_guest_add");
 }
 
 /// Guest started, both functions attached.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// LINK: hv/bus/ports.c hv/platform/root_port.c
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
 // LINK: hv/bus/mirror_slots.c hv/bus/mirror_content.c hv/bus/mirror_map.c hv/bus/mirror_sync.c
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
@@ -125,12 +126,12 @@ static void test_two_guests_one_device(void **state)
     memset(&io, 0, sizeof(io));
     assert_int_equal(guest_pci_init(&pci, &io), OK);
     fixture_guest();
-    assert_int_equal(bus_guest_add("h", &fx.devices[1], 1, &io, &pci, &other), ERR_BUSY);
+    assert_int_equal(bus_guest_add("h", BOOT_BUS_FLAT, &fx.devices[1], 1, &io, &pci, &other), ERR_BUSY);
     assert_null(other);
     assert_non_null(strstr(host_log_last(), "guest \"g\""));
     assert_int_equal(pci.count, 1);
     bus_guest_remove(fx.guest);
-    assert_int_equal(bus_guest_add("h", &fx.devices[1], 1, &io, &pci, &fx.guest), OK);
+    assert_int_equal(bus_guest_add("h", BOOT_BUS_FLAT, &fx.devices[1], 1, &io, &pci, &fx.guest), OK);
 }
 
 static void test_remote_moves(void **state)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// LINK: hv/bus/ports.c hv/platform/root_port.c
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
 // LINK: hv/bus/mirror_slots.c hv/bus/mirror_content.c hv/bus/mirror_map.c hv/bus/mirror_sync.c
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
@@ -136,7 +137,7 @@ static int setup(void **state)
     memset(&bus_counts, 0, sizeof(bus_counts));
     assert_int_equal(guest_pci_init(&pci, &io), OK);
     bus_start("host1");
-    assert_int_equal(bus_guest_add("g", &wanted, 1, &io, &pci, &guest), OK);
+    assert_int_equal(bus_guest_add("g", BOOT_BUS_FLAT, &wanted, 1, &io, &pci, &guest), OK);
     assert_true(come_up(10));
     bus_guest_start(guest);
     nvme.trace_count = 0;
