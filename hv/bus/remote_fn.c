@@ -209,7 +209,7 @@ void remote_fn_power_on(struct remote_fn *fn)
 
 uint16_t remote_fn_source(const struct remote_fn *fn)
 {
-    return fn->port ? (uint16_t)(fn->port->port.bus.secondary << 8) : fn->devfn;
+    return (uint16_t)(fn->port ? fn->port->port.bus.secondary << 8 : fn->devfn);
 }
 
 void remote_fn_reset_begins(struct remote_fn *fn)
