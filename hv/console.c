@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/console.h"
+#include "drivers/cmos.h"
 #include "drivers/machine.h"
 #include "hv/bus/bus.h"
 #include "hv/memory.h"
 #include "hv/vm/guest.h"
 #include "hv/vmx/reasons.h"
+#include "net/capture.h"
 #include "net/report.h"
 #include "net/stack.h"
 #include "rt/cpu.h"
@@ -168,6 +170,13 @@ static void run_links(int argc, char *argv[])
         log_info("links", "no link: no guest's device has announced itself");
 }
 
+static void run_capture(int argc, char *argv[])
+{
+    net_lock();
+    capture_command(argc, argv, net_nic(), cmos_unix_time());
+    net_unlock();
+}
+
 static void run_memory(int argc, char *argv[])
 {
     (void)argc, (void)argv;
@@ -196,6 +205,7 @@ static const struct shell_command commands[] = {
     {"devices", "remote functions: node, address, owner, state", run_devices},
     {"counters", "transactions, and frames that were dropped", run_counters},
     {"links", "remotes: frames, round-trip time, retransmissions", run_links},
+    {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
     {"exits", "[GUEST]  VM exits by reason", run_exits},
     {"trace", "[N]  the last N events of each CPU", run_trace},
     {"memory", "what is used, by whom", run_memory},
@@ -222,6 +232,7 @@ static void take_typed(void)
         shell_poll();
         return;
     }
+    (void)shell_step();
     for (int byte = console_read(); byte >= 0; byte = console_read()) {
         if (byte == KEY_DETACH) {
             log_info("console", "back from %s", attached->config->name);

@@ -224,6 +224,11 @@ enum status net_start(struct nic *nic, const struct net_config *config)
     return OK;
 }
 
+struct nic *net_nic(void)
+{
+    return net.nic;
+}
+
 bool net_ready(void)
 {
     return net.address != 0;

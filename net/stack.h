@@ -25,6 +25,9 @@ bool net_ready(void);
 /// This machine's address, network order; 0 before net_ready().
 uint32_t net_address(void);
 
+/// The NIC, NULL before net_start(): for those who look at it, not to send.
+struct nic *net_nic(void);
+
 /// Everything in net/ is used with this lock held; callbacks run with it held, too. Not recursive.
 void net_lock(void);
 void net_unlock(void);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The remote's console (remote-fw/console.h).
 #include "remote-fw/console.h"
+#include "drivers/cmos.h"
 #include "drivers/machine.h"
+#include "net/capture.h"
 #include "net/report.h"
 #include "net/stack.h"
 #include "remote-fw/reset.h"
@@ -127,6 +129,11 @@ static void run_links(int argc, char *argv[])
         log_info("links", "no host is connected");
 }
 
+static void run_capture(int argc, char *argv[])
+{
+    capture_command(argc, argv, net_nic(), cmos_unix_time());
+}
+
 static void run_counters(int argc, char *argv[])
 {
     static const char *const requests[] = {
@@ -183,6 +190,7 @@ static const struct shell_command commands[] = {
     {"status", "functions: state, owner, what was executed", run_status},
     {"links", "hosts: frames, round-trip time, retransmissions", run_links},
     {"counters", "requests executed and refused, frames", run_counters},
+    {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
     {"log", "error|warn|info|debug  what is printed", run_log},
     {"reset", "ends all links and restarts this machine", run_reset},
     {"poweroff", "ends all links and switches this machine off", run_power_off},

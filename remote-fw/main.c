@@ -2,6 +2,7 @@
 // remote-fw.elf: the remote firmware. Brings the machine up, decides what is lent, and serves it until it is
 // switched off. Only this file joins drivers, network and lending.
 #include "drivers/apic.h"
+#include "drivers/cmos.h"
 #include "drivers/machine.h"
 #include "drivers/nics.h"
 #include "net/stack.h"
@@ -132,6 +133,7 @@ _Noreturn void role_main(const struct boot_info *info)
 {
     if (machine_start(info, "remote") != OK)
         stop("this machine could not be brought up");
+    cmos_start();
 
     struct pci_device *nic_device;
     uint32_t unicast_to;

@@ -11,7 +11,8 @@ static struct {
     size_t count;
     char line[SHELL_LINE_MAX];
     size_t length;
-    char previous; // to take CR LF as one end of line
+    bool (*step)(void); // of a command whose output goes on; NULL: none
+    char previous;      // to take CR LF as one end of line
 } shell;
 
 static void echo(const char *text)
@@ -107,7 +108,8 @@ void shell_feed(char byte)
         shell.line[shell.length] = 0;
         shell.length = 0;
         run(shell.line);
-        prompt();
+        if (!shell.step) // else it comes behind the output that goes on
+            prompt();
         return;
     case '\b':
     case 0x7f:
@@ -117,6 +119,13 @@ void shell_feed(char byte)
         }
         return;
     case 0x03: // Ctrl-C
+        erase();
+        if (shell.step) {
+            shell.step = NULL;
+            echo("\r\n");
+            prompt();
+        }
+        return;
     case 0x15: // Ctrl-U
         erase();
         return;
@@ -134,10 +143,27 @@ void shell_feed(char byte)
     }
 }
 
+void shell_background(bool (*step)(void))
+{
+    shell.step = step;
+}
+
+bool shell_step(void)
+{
+    bool (*step)(void) = shell.step;
+    if (!step)
+        return false;
+    if (!step() && shell.step == step) {
+        shell.step = NULL;
+        prompt();
+    }
+    return true;
+}
+
 bool shell_poll(void)
 {
-    bool typed = false;
-    for (int c; (c = console_read()) >= 0; typed = true)
+    bool busy = shell_step();
+    for (int c; (c = console_read()) >= 0; busy = true)
         shell_feed((char)c);
-    return typed;
+    return busy;
 }

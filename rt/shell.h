@@ -20,8 +20,13 @@ struct shell_command {
 /// ("remote> ").
 void shell_start(const char *prompt, const struct shell_command *commands, size_t count);
 /// Takes what waits on the console (console_read) and runs the commands of completed lines. True when
-/// something was typed.
+/// something was typed, or a command's output goes on.
 bool shell_poll(void);
+/// A command whose output is long: `step` is called at each shell_poll or shell_step until it says false (or
+/// Ctrl-C is typed), so that the machine goes on meanwhile. Replaces one that is under way; NULL: none.
+void shell_background(bool (*step)(void));
+/// Runs one step of it, if there is one. True: there was.
+bool shell_step(void);
 /// One typed byte, for a console whose bytes are shared with somebody else (a guest): what shell_poll does
 /// with each.
 void shell_feed(char byte);

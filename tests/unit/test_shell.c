@@ -139,6 +139,36 @@ static void help_lists_all(void **state)
     assert_non_null(strstr(host_log_last(), "stop  here"));
 }
 
+static int steps;
+
+static bool step(void)
+{
+    console_write("x", 1);
+    return ++steps < 3;
+}
+
+static void output_goes_on_between_polls(void **state)
+{
+    (void)state;
+    steps = 0;
+    shell_background(step);
+    typed = "go\r"; // commands are taken meanwhile
+    assert_true(shell_poll());
+    assert_int_equal(runs, 1);
+    assert_int_equal(steps, 1);
+    assert_true(shell_poll());
+    echoed_count = 0;
+    assert_true(shell_poll());
+    assert_string_equal(echoed, "x> "); // the prompt is back when it has ended
+    assert_false(shell_poll());
+    shell_background(step);
+    steps = 0;
+    typed = "\x03";
+    assert_true(shell_poll());
+    assert_false(shell_poll());
+    assert_int_equal(steps, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +178,7 @@ int main(void)
         cmocka_unit_test_setup(unknown_and_overlong_are_refused, setup),
         cmocka_unit_test_setup(other_bytes_are_ignored, setup),
         cmocka_unit_test_setup(help_lists_all, setup),
+        cmocka_unit_test_setup(output_goes_on_between_polls, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
