@@ -22,6 +22,7 @@ LWIP     := $(deps_dir)/src/lwip/src
 ZYDIS    := $(deps_dir)/src/zydis
 ZYCORE   := $(deps_dir)/src/zycore
 INIH     := $(deps_dir)/src/inih
+BEARSSL  := $(deps_dir)/src/bearssl
 FONT     := $(deps_dir)/font/console.psf
 
 # tree FOLDER...: every C and assembler file under the folders
@@ -36,12 +37,19 @@ lwip_src  := $(wildcard $(LWIP)/core/*.c $(LWIP)/core/ipv4/*.c) $(wildcard $(LWI
 zydis_src := $(addprefix $(ZYDIS)/src/,Decoder.c DecoderData.c MetaInfo.c Mnemonic.c Register.c Segment.c SharedData.c String.c Utils.c Zydis.c)
 zydis_src := $(wildcard $(zydis_src))
 inih_src  := $(wildcard $(INIH)/ini.c)
+# Only what net/crypto.c uses: nothing that looks up tables by a secret. One file uses vector registers (rt/fpu.h lends them).
+bearssl_src := $(addprefix $(BEARSSL)/src/,hash/sha2small.c mac/hmac.c rand/hmac_drbg.c ec/ec_c25519_m31.c symcipher/chacha20_sse2.c \
+               symcipher/poly1305_ctmulq.c codec/dec32be.c codec/enc32be.c codec/ccopy.c)
+bearssl_src := $(wildcard $(bearssl_src))
 
 zydis_def := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER \
              -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC -DZYDIS_DISABLE_SEGMENT
 inih_def  := -DINI_API= -DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_INLINE_COMMENTS=0 -DINI_STOP_ON_FIRST_ERROR=1 -DINI_CALL_HANDLER_ON_NEW_SECTION=1 \
              -DINI_HANDLER_LINENO=1 -DINI_USE_STACK=1 -DINI_MAX_LINE=2200 -DINI_ALLOW_BOM=1
-third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH)
+bearssl_def := -DBR_64=1 -DBR_INT128=1 -DBR_SSE2=1 -DBR_AES_X86NI=0 -DBR_RDRAND=0 -DBR_USE_URANDOM=0 -DBR_USE_WIN32_RAND=0 \
+               -DBR_USE_UNIX_TIME=0 -DBR_USE_WIN32_TIME=0 -DBR_POWER8=0
+third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH) \
+             -isystem $(BEARSSL)/inc
 
 warn     := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 gcc_inc  := $(shell $(CC) -print-file-name=include 2>/dev/null)
@@ -57,7 +65,7 @@ host     := -std=c17 -O1 -g -D_DEFAULT_SOURCE -fsanitize=address,undefined -fno-
 # object KIND SOURCE...: where the object of a source goes; third-party files keep their place under obj/KIND/build/deps
 object = $(patsubst %,build/obj/$(1)/%.o,$(2))
 
-shared_obj := $(call object,target,$(shared_src)) $(if $(wildcard net/lwip/lwipopts.h),$(call object,target,$(lwip_src))) build/obj/target/font.o
+shared_obj := $(call object,target,$(shared_src)) $(if $(wildcard net/lwip/lwipopts.h),$(call object,target,$(lwip_src))) $(call object,target,$(bearssl_src)) build/obj/target/font.o
 hv_obj     := $(call object,target,$(hv_src) $(zydis_src)) $(patsubst %.asl,build/obj/target/%.aml.o,$(asl_src))
 remote_obj := $(call object,target,$(remote_src))
 rt_test_obj := $(call object,target,$(call tree,tests/rt))
@@ -91,11 +99,14 @@ deps: ## install and fetch all that is needed (Debian 12, root); checks the emul
 $(LIBC) $(LIBC_EFI) $(FONT):
 	@echo "$@ is missing: run 'make deps' first" >&2; false
 
+build/obj/target/$(BEARSSL)/src/symcipher/chacha20_sse2.c.o: target := $(filter-out -mgeneral-regs-only,$(target)) -msse2
+$(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment
+
 # ---- bare-metal objects ----------------------------------------------------------------------------------------------
 build/obj/target/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(target) -w -c $< -o $@
+	$(Q)$(CC) $(target) $(third) -w -c $< -o $@
 
 build/obj/target/%.c.o: %.c Makefile | $(LIBC)
 	$(call say,CC,$<)
@@ -219,13 +230,13 @@ build/linux/%: tests/linux/%.c Makefile
 
 # ---- unit tests and fuzzers: compiled for this machine; each names what it links in its LINK: line ----------------------------
 links = $(shell sed -n 's,^// LINK:,,p' $(1))
-expand_links = $(patsubst @%,,$(1)) $(if $(filter @lwip,$(1)),$(lwip_src)) $(if $(filter @zydis,$(1)),$(zydis_src)) $(if $(filter @inih,$(1)),$(inih_src))
+expand_links = $(patsubst @%,,$(1)) $(if $(filter @lwip,$(1)),$(lwip_src)) $(if $(filter @zydis,$(1)),$(zydis_src)) $(if $(filter @inih,$(1)),$(inih_src)) $(if $(filter @bearssl,$(1)),$(bearssl_src))
 host_src := $(sort $(wildcard tests/unit/host/*.c))
 
 build/obj/host/build/deps/%.c.o: build/deps/%.c Makefile
 	$(call say,CC,$< (host))
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(host) -w -c $< -o $@
+	$(Q)$(CC) $(host) $(third) -w -c $< -o $@
 build/obj/host/%.c.o: %.c Makefile
 	$(call say,CC,$< (host))
 	$(Q)mkdir -p $(@D)
@@ -233,7 +244,7 @@ build/obj/host/%.c.o: %.c Makefile
 build/obj/fuzz/build/deps/%.c.o: build/deps/%.c Makefile
 	$(call say,CLANG,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) $(host) -fsanitize=fuzzer-no-link -w -c $< -o $@
+	$(Q)$(CLANG) $(host) -fsanitize=fuzzer-no-link $(third) -w -c $< -o $@
 build/obj/fuzz/%.c.o: %.c Makefile
 	$(call say,CLANG,$<)
 	$(Q)mkdir -p $(@D)

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// See seal.h.
+#include "net/seal.h"
+#include "net/noise.h"
+
+#include <string.h>
+
+void seal_start(struct seal *s, const uint8_t send[CRYPTO_KEY], const uint8_t receive[CRYPTO_KEY])
+{
+    memset(s, 0, sizeof *s);
+    memcpy(s->send_key, send, CRYPTO_KEY);
+    memcpy(s->receive_key, receive, CRYPTO_KEY);
+}
+
+size_t seal_frame(struct seal *s, const struct wire_frame *frame, size_t size, void *bytes)
+{
+    struct wire_frame *out = bytes;
+    uint8_t *counter = (uint8_t *)(out + 1), *body = counter + sizeof s->next;
+    if (s->next >= SEAL_END)
+        return 0;
+    uint64_t n = s->next++;
+    if (n != 0 && (n & ((1ull << SEAL_REKEY_SHIFT) - 1)) == 0)
+        noise_rekey(s->send_key);
+    size_t body_size = size - sizeof *frame;
+    *out = *frame;
+    out->type |= WIRE_SEALED;
+    out->length = (uint16_t)(size + WIRE_SEAL_BYTES);
+    memcpy(counter, &n, sizeof n);
+    memcpy(body, frame + 1, body_size);
+    crypto_seal(s->send_key, n, out, sizeof *out, body, body_size, body + body_size);
+    return size + WIRE_SEAL_BYTES;
+}
+
+static bool was_taken(const struct seal *s, uint64_t n)
+{
+    if (n >= s->newest)
+        return false;
+    return s->newest - n > SEAL_WINDOW || (s->taken[n % SEAL_WINDOW / 64] >> n % 64 & 1) != 0;
+}
+
+static void take(struct seal *s, uint64_t n)
+{
+    if (n >= s->newest) {
+        uint64_t skipped = n - s->newest;
+        if (skipped >= SEAL_WINDOW)
+            memset(s->taken, 0, sizeof s->taken);
+        else
+            for (uint64_t i = s->newest; i < n; i++)
+                s->taken[i % SEAL_WINDOW / 64] &= ~(1ull << i % 64);
+        s->newest = n + 1;
+    }
+    s->taken[n % SEAL_WINDOW / 64] |= 1ull << n % 64;
+}
+
+enum status seal_open(struct seal *s, const void *bytes, size_t size, struct wire_frame *out)
+{
+    const struct wire_frame *frame = bytes;
+    const uint8_t *counter = (const uint8_t *)(frame + 1), *body = counter + sizeof(uint64_t);
+    size_t body_size = size - sizeof *frame - WIRE_SEAL_BYTES;
+    uint64_t n;
+    memcpy(&n, counter, sizeof n);
+    if (was_taken(s, n))
+        return ERR_BUSY;
+    uint64_t ahead = (n >> SEAL_REKEY_SHIFT) - s->generation; // ~0: the generation before
+    uint8_t next[CRYPTO_KEY];
+    const uint8_t *key = s->receive_key;
+    if (ahead == 1) {
+        memcpy(next, s->receive_key, sizeof next);
+        noise_rekey(next);
+        key = next;
+    } else if (ahead == ~0ull) {
+        key = s->previous_key;
+    } else if (ahead != 0) {
+        s->forged++; // no sender skips a generation
+        return ERR_DENIED;
+    }
+    memcpy(out + 1, body, body_size);
+    enum status status =
+        n >= SEAL_END ? ERR_DENIED
+                      : crypto_open(key, n, frame, sizeof *frame, out + 1, body_size, body + body_size);
+    if (status == OK) {
+        take(s, n);
+        *out = *frame;
+        out->type &= (uint8_t)~WIRE_SEALED;
+        out->length = (uint16_t)(size - WIRE_SEAL_BYTES);
+        if (ahead == 1) {
+            memcpy(s->previous_key, s->receive_key, sizeof next);
+            memcpy(s->receive_key, next, sizeof next);
+            s->generation++;
+        }
+    } else {
+        s->forged++;
+    }
+    if (ahead == 1)
+        crypto_wipe(next, sizeof next);
+    return status;
+}
+
+bool seal_worn(const struct seal *s)
+{
+    return s->next >= SEAL_END || s->forged >= SEAL_FORGED_MAX;
+}
