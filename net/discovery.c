@@ -3,7 +3,9 @@
 // docs/protocol.md, "Discovery". Must not know what a function is good for. A list is reported only when
 // every entry of it came with the same boot id and generation from the same node; parts of different lists
 // never mix.
+#include "net/announce.h"
 #include "net/discovery_node.h"
+#include "net/limit.h"
 #include "net/link.h"
 #include "rt/log.h"
 #include "rt/time.h"
@@ -15,12 +17,18 @@
 
 #define HEARD_MAX 16u // remotes whose lists are kept
 
+// With keys: MACs that are computed, at most.
+#define MAC_INTERVAL (2 * MS)
+#define MAC_BURST    100u
+#define ALIVE_MS     (4 * DISCOVERY_INTERVAL_MS) // heard so lately, a node has not restarted
+
 /// What came from one remote. Bit i of `have`: functions[i] is there.
 struct heard {
     char node[WIRE_NAME_MAX];
     uint32_t boot_id, generation;
     uint16_t total;
     uint64_t have, last_ns;
+    uint64_t counter; // with keys: of the newest announcement
     struct wire_function functions[DISCOVERY_FUNCTIONS_MAX];
 };
 _Static_assert(DISCOVERY_FUNCTIONS_MAX <= 64, "struct heard: have");
@@ -33,6 +41,9 @@ static struct {
     void (*heard_cb)(void *ctx, const struct announcement *a);
     void *heard_ctx;
     struct discovery_stats stats;
+    struct limit macs, complaints;
+    uint64_t counter; // of the announcement that was made last
+    uint8_t plain[WIRE_FRAME_MAX];
     struct heard heard[HEARD_MAX];
 } d;
 
@@ -71,8 +82,10 @@ static void announce(void)
         struct wire_function
             functions[(WIRE_FRAME_MAX - sizeof(struct wire_frame) - sizeof(struct wire_announce)) /
                       sizeof(struct wire_function)];
+        uint8_t seal[WIRE_SEAL_BYTES];
     } __attribute__((packed)) f;
-    size_t head = sizeof f.frame + sizeof f.body;
+    const struct node_keys *keys = link_keys();
+    size_t head = sizeof f.frame + sizeof f.body + (keys != NULL ? sizeof f.seal : 0);
     size_t room = d.carrier->frame_max(d.carrier->ctx);
     unsigned per_frame = (unsigned)(((room > sizeof f ? sizeof f : room) - head) / sizeof f.functions[0]);
     unsigned total = d.what->function_count;
@@ -83,7 +96,7 @@ static void announce(void)
     for (unsigned part = 0; part < parts; part++) {
         unsigned first = part * per_frame;
         unsigned count = total - first < per_frame ? total - first : per_frame;
-        size_t size = head + count * sizeof f.functions[0];
+        size_t size = sizeof f.frame + sizeof f.body + count * sizeof f.functions[0];
         f.frame = (struct wire_frame){
             .magic = WIRE_MAGIC, .version = WIRE_VERSION, .type = WIRE_ANNOUNCE, .length = (uint16_t)size};
         f.body = (struct wire_announce){
@@ -98,6 +111,8 @@ static void announce(void)
         wire_text_set(f.body.node, sizeof f.body.node, d.what->node);
         if (count != 0)
             memcpy(f.functions, d.what->functions + first, count * sizeof f.functions[0]);
+        if (keys != NULL)
+            size = announce_seal(keys, &f.frame, size, ++d.counter);
         send_part(&d.everybody, &f, size);
         if (d.unicast.peer != 0)
             send_part(&d.unicast, &f, size);
@@ -150,10 +165,47 @@ static struct heard *entry_of(const char *node)
     return oldest;
 }
 
+/// With keys: the plain announcement in this frame, its `counter`; NULL: it is not one of our network, which
+/// was counted.
+static const void *open_seal(const struct node_keys *keys, uint32_t peer, const void *frame, size_t *size,
+                             uint64_t *counter)
+{
+    uint64_t now = time_ns();
+    enum wire_fault fault = wire_check_sealed(frame, *size);
+    if (fault != WIRE_FINE) {
+        d.stats.malformed++;
+        link_count_fault(fault);
+    } else if (!limit_take(&d.macs, now, MAC_INTERVAL, MAC_BURST)) {
+        link_count_limited();
+    } else if (announce_open(keys, frame, *size, (struct wire_frame *)d.plain, counter) == OK) {
+        *size -= WIRE_SEAL_BYTES;
+        return d.plain;
+    } else {
+        link_count_forged();
+        fault = WIRE_UNSEALED;
+    }
+    if (fault == WIRE_UNSEALED && limit_take(&d.complaints, now, 10000 * MS, 4))
+        log_warn("discovery", "%u.%u.%u.%u announces something, but not with our network's psk: ignored",
+                 peer & 0xff, peer >> 8 & 0xff, peer >> 16 & 0xff, peer >> 24);
+    return NULL;
+}
+
+/// With keys: recorded and sent again? A node that was heard just now has not restarted, and counts up.
+static bool is_replay(const struct heard *h, const struct wire_announce *a, uint64_t counter, uint64_t now)
+{
+    if (h->boot_id == a->boot_id)
+        return counter <= h->counter;
+    return h->boot_id != 0 && now - h->last_ns < ALIVE_MS * MS;
+}
+
 void discovery_input(uint32_t peer, const void *frame, size_t size)
 {
     if (d.heard_cb == NULL)
         return; // a remote does not care for others
+    const struct node_keys *keys = link_keys();
+    uint64_t counter = 0;
+    if (keys != NULL && (frame = open_seal(keys, peer, frame, &size, &counter)) == NULL)
+        return;
     enum wire_fault fault = wire_check_frame(frame, size);
     const struct wire_announce *a = (const struct wire_announce *)((const struct wire_frame *)frame + 1);
     if (fault == WIRE_FINE &&
@@ -164,8 +216,13 @@ void discovery_input(uint32_t peer, const void *frame, size_t size)
         link_count_fault(fault);
         return;
     }
-    d.stats.received++;
     struct heard *h = entry_of(a->node);
+    if (keys != NULL && is_replay(h, a, counter, time_ns())) {
+        link_count_replayed();
+        return;
+    }
+    h->counter = counter;
+    d.stats.received++;
     if (h->boot_id != a->boot_id || h->generation != a->generation || h->total != a->total) {
         memcpy(h->node, a->node, sizeof h->node);
         h->boot_id = a->boot_id;

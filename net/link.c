@@ -26,6 +26,16 @@ void link_select(struct link_node *selected)
     node = selected;
 }
 
+void link_use_keys(const struct node_keys *keys)
+{
+    node->keys = keys;
+}
+
+const struct node_keys *link_keys(void)
+{
+    return node->keys;
+}
+
 void link_set_boot_id(uint32_t boot_id)
 {
     node->boot_id = boot_id;
@@ -44,6 +54,21 @@ struct link_node_stats link_node_stats(void)
 void link_count_fault(enum wire_fault fault)
 {
     node->stats.malformed[fault]++;
+}
+
+void link_count_forged(void)
+{
+    node->stats.forged++;
+}
+
+void link_count_replayed(void)
+{
+    node->stats.replayed++;
+}
+
+void link_count_limited(void)
+{
+    node->stats.limited++;
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014). Epochs need to differ, not to be secret.
@@ -86,6 +111,7 @@ void link_give(struct link *l)
     l->incarnation++;
     l->state = LINK_CLOSED;
     l->epoch = 0;
+    link_forget_keys(l);
     l->due = NEVER;
 }
 
@@ -209,11 +235,11 @@ struct link *link_get(unsigned n)
 
 // --- frames in ---
 
-/// The link a DATA or ACK frame belongs to. Few links: a walk is cheaper than a table.
-static struct link *find(uint32_t peer, uint32_t epoch)
+/// Few links: a walk is cheaper than a table.
+struct link *link_find(struct link_node *n, uint32_t peer, uint32_t epoch)
 {
     for (unsigned i = 0; i < LINK_POOL; i++) {
-        struct link *l = &node->links[i];
+        struct link *l = &n->links[i];
         if (l->epoch == epoch && l->state != LINK_CLOSED && l->path.peer == peer)
             return l;
     }
@@ -235,6 +261,10 @@ static void stranger(const struct carrier *carrier, uint32_t peer, uint32_t epoc
 void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes, size_t size)
 {
     uint64_t now = time_ns();
+    if (node->keys != NULL) {
+        link_sealed_input(node, carrier, peer, bytes, size, now);
+        return;
+    }
     const struct wire_frame *frame = bytes;
     enum wire_fault fault = size > LINK_FRAME_BYTES ? WIRE_BAD_SIZE : wire_check_frame(bytes, size);
     if (fault == WIRE_FINE && frame->type == WIRE_ANNOUNCE)
@@ -248,11 +278,15 @@ void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes,
         return;
     }
 
-    struct link *l = find(peer, frame->epoch);
-    if (l == NULL) {
+    struct link *l = link_find(node, peer, frame->epoch);
+    if (l == NULL)
         stranger(carrier, peer, frame->epoch, now);
-        return;
-    }
+    else
+        link_frame_input(l, frame, size, now);
+}
+
+void link_frame_input(struct link *l, const struct wire_frame *frame, size_t size, uint64_t now)
+{
     if (l->state == LINK_CONNECTING)
         return; // HELLO_ACK was lost; it will be repeated, and so will this
     uint32_t newest = frame->sack == 0 ? frame->ack : frame->ack + 33 - (uint32_t)__builtin_clz(frame->sack);
@@ -263,7 +297,8 @@ void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes,
         return;
     }
     if (frame->type == WIRE_DATA) {
-        fault = wire_check_records(frame + 1, size - sizeof *frame, l->host ? WIRE_TO_HOST : WIRE_TO_REMOTE);
+        enum wire_fault fault =
+            wire_check_records(frame + 1, size - sizeof *frame, l->host ? WIRE_TO_HOST : WIRE_TO_REMOTE);
         if (fault != WIRE_FINE) {
             node->stats.malformed[fault]++;
             l->stats.malformed++;

@@ -73,14 +73,14 @@ void link_close(struct link *link, const char *why);
 /// flushed when the frame that caused it has been delivered; no link_flush is needed there.
 MUST_CHECK enum status link_send(struct link *link, const struct wire_record *rec, const void *body,
                                  size_t body_size, const void *data, size_t data_size);
-/// Body and data (bytes) of the largest record that the open frame still takes, and that any frame does. 0: no
-/// session.
+/// Body and data (bytes) of the largest record that the open frame still takes, and that any frame does. 0:
+/// no session.
 size_t link_room(const struct link *link);
 size_t link_room_max(const struct link *link);
 /// Hands what is queued to the carrier, as far as the window allows.
 void link_flush(struct link *link);
-/// Host: ends the session from this side, because of what the peer does or does not do: BYE, `down` is called,
-/// and the link begins anew. Allowed in callbacks.
+/// Host: ends the session from this side, because of what the peer does or does not do: BYE, `down` is
+/// called, and the link begins anew. Allowed in callbacks.
 void link_cut(struct link *link, const char *why);
 
 enum link_state link_state(const struct link *link);
@@ -102,6 +102,11 @@ struct link_node_stats {
     uint64_t malformed[WIRE_FAULTS]; // by enum wire_fault
     uint64_t strangers;              // well-formed, but for no session of ours
     uint64_t hellos, refused, opened, downs;
+    // with keys:
+    uint64_t forged;   // not made by who it claims: a seal, a handshake message or a MAC is wrong
+    uint64_t replayed; // taken before
+    uint64_t unknown;  // handshakes of somebody with our network's key whose own key we do not have
+    uint64_t limited;  // not even looked at: too many of the kind
 };
 
 /// Starts the node on zeroed memory and selects it. `boot_id` not 0, random per start. One program may hold
@@ -109,6 +114,12 @@ struct link_node_stats {
 void link_start(struct link_node *node, const char *name, uint32_t boot_id, uint64_t seed,
                 const struct carrier *carrier);
 void link_select(struct link_node *node);
+struct node_keys;
+/// From now on every frame is sealed, and no other is taken. Before the first link; keeps the reference.
+/// crypto_random() must have been seeded.
+void link_use_keys(const struct node_keys *keys);
+/// NULL: links are plain.
+const struct node_keys *link_keys(void);
 uint32_t link_boot_id(void);
 /// Only before the first link.
 void link_set_boot_id(uint32_t boot_id);
@@ -117,6 +128,10 @@ struct link_node_stats link_node_stats(void);
 void link_input(const struct carrier *carrier, uint32_t peer, const void *frame, size_t size);
 /// A frame that is not even a frame of ours was dropped before link_input: count it.
 void link_count_fault(enum wire_fault fault);
+/// A frame whose MAC is wrong, or that came before, was dropped: count it.
+void link_count_forged(void);
+void link_count_replayed(void);
+void link_count_limited(void);
 /// Runs timers that are due; cheap when none is.
 void link_poll(uint64_t now_ns);
 /// When link_poll has something to do by itself, time_ns() scale; ~0: never.

@@ -13,6 +13,8 @@
 
 #define PEER(ip) (ip) & 0xff, (ip) >> 8 & 0xff, (ip) >> 16 & 0xff, (ip) >> 24
 
+#define HELLO_TRIES_QUIET 8u // unanswered until a sentence is due: 3 s
+
 struct framed_hello {
     struct wire_frame frame;
     struct wire_hello body;
@@ -45,13 +47,34 @@ static void send_on(const struct carrier *carrier, struct carrier_path *path, co
         log_debug(ROOM, "handshake frame not sent: %s", status_name(s));
 }
 
-static uint16_t own_frame_max(const struct carrier *carrier)
+uint16_t link_own_frame_max(const struct carrier *carrier)
 {
     size_t n = carrier->frame_max(carrier->ctx);
     return (uint16_t)(n > LINK_FRAME_BYTES ? LINK_FRAME_BYTES : n);
 }
 
 // --- host ---
+
+/// False: it never can be.
+static bool send_sealed_hello(struct link *l, const struct wire_frame *plain)
+{
+    enum status s = link_sealed_hello(l, plain);
+    if (s != OK) {
+        log_warn(ROOM, "no link to %s: %s", l->peer_node,
+                 s == ERR_NOTFOUND ? "farbus.ini has no [peer] section with its public key"
+                                   : "its public key is none");
+        l->hello_due = NEVER;
+        return false;
+    }
+    if (l->hello_tries == HELLO_TRIES_QUIET)
+        log_warn(
+            ROOM,
+            "%s (%u.%u.%u.%u) announces itself but does not answer: has each of the two the other's public "
+            "key? Its console says what it refuses",
+            l->peer_node, PEER(l->path.peer));
+    send_on(l->carrier, &l->path, l->hello.frame, l->hello.size);
+    return true;
+}
 
 void link_hello_repeat(struct link *l, uint64_t now)
 {
@@ -61,12 +84,15 @@ void link_hello_repeat(struct link *l, uint64_t now)
                  .attempt = l->attempt,
                  .version_min = WIRE_VERSION,
                  .version_max = WIRE_VERSION,
-                 .frame_max = own_frame_max(l->carrier),
+                 .frame_max = link_own_frame_max(l->carrier),
                  .capabilities = WIRE_CAPABILITIES},
     };
     memcpy(f.body.node, l->node->name, sizeof f.body.node);
     memcpy(f.body.to, l->peer_node, sizeof f.body.to);
-    send_on(l->carrier, &l->path, &f, sizeof f);
+    if (l->node->keys == NULL)
+        send_on(l->carrier, &l->path, &f, sizeof f);
+    else if (!send_sealed_hello(l, &f.frame))
+        return;
     l->last_sent = now;
     l->hello_tries++;
     l->hello_due = now + l->hello_interval;
@@ -98,7 +124,7 @@ void link_hello_start(struct link *l, uint64_t now, uint64_t delay)
     link_reschedule(l);
 }
 
-static struct link *connecting(struct link_node *n, uint32_t peer, uint32_t epoch)
+struct link *link_connecting(struct link_node *n, uint32_t peer, uint32_t epoch)
 {
     for (unsigned i = 0; i < LINK_POOL; i++) {
         struct link *l = &n->links[i];
@@ -108,9 +134,9 @@ static struct link *connecting(struct link_node *n, uint32_t peer, uint32_t epoc
     return NULL;
 }
 
-static void hello_acked(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
+void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
 {
-    struct link *l = connecting(n, peer, frame->epoch);
+    struct link *l = link_connecting(n, peer, frame->epoch);
     if (l == NULL)
         return; // a repetition of one that was taken
     const struct wire_hello_ack *b = (const struct wire_hello_ack *)(frame + 1);
@@ -122,18 +148,18 @@ static void hello_acked(struct link_node *n, uint32_t peer, const struct wire_fr
         link_hello_start(l, now, LINK_REFUSED_MS * MS);
         return;
     }
-    if (b->version != WIRE_VERSION || b->frame_max > own_frame_max(l->carrier) ||
+    if (b->version != WIRE_VERSION || b->frame_max > link_own_frame_max(l->carrier) ||
         strncmp(b->node, l->peer_node, WIRE_NAME_MAX) != 0 || (b->capabilities & ~WIRE_CAPABILITIES) != 0) {
         n->stats.malformed[WIRE_BAD_BODY]++;
         l->stats.malformed++;
         return;
     }
-    l->frame_max = b->frame_max;
+    l->frame_max = (uint16_t)(b->frame_max - (l->sealed ? WIRE_SEAL_BYTES : 0));
     l->peer_boot_id = b->boot_id;
     l->hello_failures = 0;
     l->hello_due = NEVER;
     l->state = LINK_UP;
-    if (l->hello_tries == 1)
+    if (l->hello_tries == 1 && !l->sealed) // else it was the arithmetic that took the time
         link_measure(l, now - l->last_sent);
     l->last_heard = l->outstanding_since = now;
     n->stats.opened++;
@@ -164,8 +190,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, str
     send_on(carrier, path, &f, sizeof f);
 }
 
-/// The link of the host that says HELLO, by name: its address may have changed.
-static struct link *link_of_host(struct link_node *n, const char *host)
+struct link *link_of_host(struct link_node *n, const char *host)
 {
     for (unsigned i = 0; i < LINK_POOL; i++) {
         struct link *l = &n->links[i];
@@ -231,7 +256,7 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     l->carrier = carrier;
     l->attempt = b->attempt;
     l->peer_boot_id = b->boot_id;
-    l->frame_max = own_frame_max(carrier);
+    l->frame_max = link_own_frame_max(carrier);
     if (b->frame_max < l->frame_max)
         l->frame_max = b->frame_max;
     l->state = LINK_UP;
@@ -251,22 +276,29 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
 void link_bye(struct link_node *n, struct link *l, const struct carrier *carrier, uint32_t peer,
               uint32_t epoch, enum wire_bye_reason reason, const char *why)
 {
-    (void)n;
     struct framed_bye f = {.frame = header(WIRE_BYE, sizeof f, epoch), .body = {.reason = (uint8_t)reason}};
     wire_text_set(f.body.why, sizeof f.body.why, why);
+    if (n->keys != NULL) { // nothing is said to those who cannot know that it is true
+        size_t size = sizeof f;
+        const void *sealed = l != NULL && l->sealed ? link_seal(l, &f.frame, &size) : NULL;
+        if (sealed != NULL)
+            send_on(carrier, &l->path, sealed, size);
+        return;
+    }
     struct carrier_path path = {.peer = peer};
     if (l == NULL)
         carrier->open(carrier->ctx, &path);
     send_on(carrier, l != NULL ? &l->path : &path, &f, sizeof f);
 }
 
-static void bye(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
+void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
 {
     static const char *const reasons[BYE_REASON_COUNT] = {
         [BYE_CLOSED] = "closed by the peer",
         [BYE_UNKNOWN_EPOCH] = "the peer does not know this session (it has restarted)",
         [BYE_REPLACED] = "replaced by a newer session",
         [BYE_TIMEOUT] = "the peer gave up waiting",
+        [BYE_REFUSED] = "refused",
     };
     const struct wire_bye *b = (const struct wire_bye *)(frame + 1);
     for (unsigned i = 0; i < LINK_POOL; i++) {
@@ -274,9 +306,14 @@ static void bye(struct link_node *n, uint32_t peer, const struct wire_frame *fra
         if (l->epoch != frame->epoch || l->path.peer != peer ||
             (l->state != LINK_UP && l->state != LINK_FROZEN))
             continue;
-        if (b->reason == BYE_CLOSED)
+        if (b->reason == BYE_CLOSED || b->reason == BYE_REFUSED)
             log_info(ROOM, "%s says goodbye: %s", l->peer_node, b->why);
         link_down(l, now, reasons[b->reason]);
+        if (b->reason == BYE_REFUSED && l->host &&
+            l->state == LINK_CONNECTING) { // as after a refusing HELLO_ACK
+            l->hello_due = now + LINK_REFUSED_MS * MS;
+            link_reschedule(l);
+        }
         return;
     }
     n->stats.strangers++;
@@ -288,9 +325,9 @@ void link_handshake_input(struct link_node *n, const struct carrier *carrier, ui
     if (frame->type == WIRE_HELLO)
         hello(n, carrier, peer, frame, now);
     else if (frame->type == WIRE_HELLO_ACK)
-        hello_acked(n, peer, frame, now);
+        link_hello_acked(n, peer, frame, now);
     else
-        bye(n, peer, frame, now);
+        link_bye_input(n, peer, frame, now);
 }
 
 void link_down(struct link *l, uint64_t now, const char *why)
@@ -343,6 +380,11 @@ void link_watch(struct link *l, uint64_t now)
             link_hello_repeat(l, now);
             link_reschedule(l);
         }
+        return;
+    }
+    if (l->sealed && seal_worn(&l->seal)) {
+        link_bye(l->node, l, l->carrier, l->path.peer, l->epoch, BYE_TIMEOUT, "its keys are used up");
+        link_down(l, now, "its keys are used up");
         return;
     }
     if (l->state == LINK_FROZEN) {

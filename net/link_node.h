@@ -6,13 +6,18 @@
 //   link_handshake.c  HELLO, HELLO_ACK, BYE; epochs; freeze, grace period, down
 //   link_reliable.c   sequence, acknowledgement, retransmission, rate
 //   link_records.c    records into frames, frames into records
+//   link_sealed.c     the same with keys: sealed frames, Noise in HELLO and HELLO_ACK
 //
 // Invariants of the sender: una <= nxt <= tail (serial numbers). [una, nxt) was sent at least once and is
 // kept until it is acknowledged; [nxt, tail) is complete and waits for the window; tail is the frame that
 // records are appended to.
 #pragma once
 #include "net/carrier.h"
+#include "net/keys.h"
+#include "net/limit.h"
 #include "net/link.h"
+#include "net/noise.h"
+#include "net/seal.h"
 
 #define LINK_POOL     8u  // links of one node
 #define LINK_TX_SLOTS 64u // frames kept or queued per link; power of two
@@ -39,6 +44,39 @@ struct tx_slot {
     uint8_t state; // enum tx_state
 };
 
+#define LINK_HELLO_BYTES                                                                                     \
+    (sizeof(struct wire_frame) + WIRE_NOISE_1_BYTES + sizeof(struct wire_hello) + WIRE_MAC_BYTES)
+#define LINK_HELLO_ACK_BYTES                                                                                 \
+    (sizeof(struct wire_frame) + WIRE_NOISE_2_BYTES + sizeof(struct wire_hello_ack) + WIRE_MAC_BYTES)
+#define LINK_PENDING 8u  // handshakes that a remote has answered and that no host has confirmed yet
+#define LINK_SOURCES 16u // buckets that addresses are sorted into
+
+/// Host, while CONNECTING with keys: the HELLO that is repeated, and what reads its answer.
+struct link_hello {
+    uint16_t size; // 0: not made yet
+    struct noise_handshake noise;
+    uint8_t frame[LINK_HELLO_BYTES];
+};
+
+/// Remote: message 1 was valid, and so made by that host, but perhaps long ago. It becomes a session with the
+/// first frame sealed with its keys, which nobody can have recorded.
+struct link_pending {
+    uint32_t epoch, peer, boot_id, attempt; // epoch 0: free
+    uint64_t since;
+    uint16_t frame_max;
+    char host[WIRE_NAME_MAX];
+    uint8_t mac[WIRE_MAC_BYTES]; // of the HELLO: the same again gets the same answer
+    struct seal seal;
+    uint8_t answer[LINK_HELLO_ACK_BYTES];
+};
+
+/// What a node with keys has beside its links.
+struct link_sealing {
+    struct link_pending pending[LINK_PENDING];
+    struct limit mac, handshake, sources[LINK_SOURCES], complaints;
+    uint8_t out[LINK_FRAME_BYTES], in[LINK_FRAME_BYTES]; // one frame on its way through a seal
+};
+
 struct link {
     struct link_node *node;
     const struct link_events *events;
@@ -55,6 +93,11 @@ struct link {
     uint16_t frame_max; // agreed
     struct carrier_path path;
     char peer_node[WIRE_NAME_MAX];
+
+    // keys
+    bool sealed; // frames of this session are
+    struct seal seal;
+    struct link_hello hello;
 
     // handshake
     uint32_t attempt;        // of the HELLO that this session began with
@@ -102,6 +145,8 @@ struct link_node {
     uint64_t due;     // no timer of any link before this
     uint64_t bye_due; // next answer to an unknown epoch not before this
     struct link_node_stats stats;
+    const struct node_keys *keys; // NULL: plain frames only
+    struct link_sealing sealing;
     struct link links[LINK_POOL];
 };
 
@@ -136,17 +181,41 @@ uint64_t link_silence_due(const struct link *l);
 /// Recomputes l->due from all its timers, and tells the node.
 void link_reschedule(struct link *l);
 
+/// A plain frame, checked by wire_check_frame, that came for this link.
+void link_frame_input(struct link *l, const struct wire_frame *frame, size_t size, uint64_t now);
+/// The link a DATA or ACK frame belongs to.
+struct link *link_find(struct link_node *n, uint32_t peer, uint32_t epoch);
+
 // link_handshake.c
 void link_hello_start(struct link *l, uint64_t now, uint64_t delay);
 void link_hello_repeat(struct link *l, uint64_t now);
 void link_handshake_input(struct link_node *node, const struct carrier *carrier, uint32_t peer,
                           const struct wire_frame *frame, uint64_t now);
+/// The link of this host, by name: its address may have changed.
+struct link *link_of_host(struct link_node *n, const char *host);
+/// The host's link that waits for the answer to this epoch's HELLO.
+struct link *link_connecting(struct link_node *n, uint32_t peer, uint32_t epoch);
+void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now);
+void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now);
+uint16_t link_own_frame_max(const struct carrier *carrier);
 void link_bye(struct link_node *node, struct link *l, const struct carrier *carrier, uint32_t peer,
               uint32_t epoch, enum wire_bye_reason reason, const char *why);
 /// The epoch is over: host goes back to CONNECTING, remote's link is given back; `down` is called.
 void link_down(struct link *l, uint64_t now, const char *why);
 void link_heard(struct link *l, uint64_t now);
 void link_watch(struct link *l, uint64_t now);
+
+// link_sealed.c
+/// Any bytes of any length from `peer`, at a node with keys.
+void link_sealed_input(struct link_node *n, const struct carrier *carrier, uint32_t peer, const void *frame,
+                       size_t size, uint64_t now);
+/// Makes `plain` (LINK_HELLO_BYTES are enough) into the HELLO of this link, once for an epoch. ERR_NOTFOUND:
+/// no public key of the remote is known.
+MUST_CHECK enum status link_sealed_hello(struct link *l, const struct wire_frame *plain);
+/// Seals a plain frame of `*size` bytes; valid until the next call. NULL: the keys are used up.
+const void *link_seal(struct link *l, const struct wire_frame *frame, size_t *size);
+/// Wipes the keys of a session that is over, and of one that was beginning.
+void link_forget_keys(struct link *l);
 
 // link_reliable.c
 void link_reset(struct link *l, uint32_t epoch, uint64_t now);

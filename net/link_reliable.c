@@ -33,6 +33,7 @@ void link_reset(struct link *l, uint32_t epoch, uint64_t now)
     l->rcv_have = 0;
     l->ack_pending = 0;
     l->flush = l->carrier_busy = l->ack_now = false;
+    link_forget_keys(l);
     link_open_frame(l);
 }
 
@@ -42,7 +43,10 @@ static enum status hand_over(struct link *l, struct wire_frame *f, size_t size, 
 {
     f->ack = l->rcv_nxt - 1;
     f->sack = l->rcv_have >> 1;
-    enum status s = l->carrier->send(l->carrier->ctx, &l->path, f, size);
+    const void *out = f;
+    if (l->sealed && (out = link_seal(l, f, &size)) == NULL)
+        return OK; // lost: link_watch ends the session
+    enum status s = l->carrier->send(l->carrier->ctx, &l->path, out, size);
     if (s == ERR_BUSY) {
         l->carrier_busy = true;
         return s;

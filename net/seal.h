@@ -8,9 +8,9 @@
 #include "net/crypto.h"
 #include "net/wire.h"
 
-#define SEAL_REKEY_SHIFT 24u       // a key seals 2^24 frames
+#define SEAL_REKEY_SHIFT 24u          // a key seals 2^24 frames
 #define SEAL_END         (1ull << 60) // counters from here on are not used: the session must end before
-#define SEAL_WINDOW      256u      // counters that may come late; power of two
+#define SEAL_WINDOW      256u         // counters that may come late; power of two
 #define SEAL_FORGED_MAX  (1ull << 36) // frames with a wrong tag in one session (RFC 8439 with RFC 9001, B.2)
 
 struct seal {

@@ -132,7 +132,7 @@ static void received(void *ctx, const uint8_t *frame, size_t size)
     }
     net.stats.to_links++;
     if (dgram.size >= sizeof(struct wire_frame) &&
-        ((const struct wire_frame *)dgram.bytes)->type == WIRE_ANNOUNCE)
+        (((const struct wire_frame *)dgram.bytes)->type & ~WIRE_SEALED) == WIRE_ANNOUNCE)
         discovery_input(dgram.peer, dgram.bytes, dgram.size);
     else if (dgram.broadcast)
         link_count_fault(WIRE_BAD_TYPE); // only announcements are for everybody

@@ -19,6 +19,7 @@ const char *wire_fault_name(enum wire_fault fault)
         [WIRE_BAD_RECORD] = "record type",
         [WIRE_BAD_LENGTH] = "record length",
         [WIRE_BAD_FIELD] = "record field",
+        [WIRE_UNSEALED] = "seal",
     };
     return (unsigned)fault < WIRE_FAULTS ? names[fault] : "?";
 }
@@ -124,6 +125,11 @@ static bool announce_valid(const uint8_t *body, size_t size)
     return true;
 }
 
+static bool type_known(unsigned type)
+{
+    return type >= WIRE_ANNOUNCE && type <= WIRE_BYE;
+}
+
 enum wire_fault wire_check_frame(const void *bytes, size_t size)
 {
     const struct wire_frame *f = bytes;
@@ -135,6 +141,8 @@ enum wire_fault wire_check_frame(const void *bytes, size_t size)
         return WIRE_BAD_VERSION;
     if (f->length != size)
         return WIRE_BAD_SIZE;
+    if ((f->type & WIRE_SEALED) != 0 && type_known(f->type & ~WIRE_SEALED))
+        return WIRE_UNSEALED;
 
     const uint8_t *body = (const uint8_t *)bytes + sizeof *f;
     size_t body_size = size - sizeof *f;
@@ -147,7 +155,7 @@ enum wire_fault wire_check_frame(const void *bytes, size_t size)
                : body_size != 0                  ? WIRE_BAD_SIZE
                                                  : WIRE_FINE;
 
-    if (f->type < WIRE_ANNOUNCE || f->type > WIRE_BYE)
+    if (!type_known(f->type))
         return WIRE_BAD_TYPE;
     if ((f->epoch == 0) != (f->type == WIRE_ANNOUNCE) || f->sequence != 0 || f->ack != 0 || f->sack != 0)
         return WIRE_BAD_HEADER;
@@ -168,6 +176,43 @@ enum wire_fault wire_check_frame(const void *bytes, size_t size)
         break;
     }
     return fine ? WIRE_FINE : WIRE_BAD_BODY;
+}
+
+enum wire_fault wire_check_sealed(const void *bytes, size_t size)
+{
+    static const struct {
+        uint16_t min, max;
+    } sizes[] = {
+        [WIRE_ANNOUNCE] = {sizeof(struct wire_announce) + WIRE_SEAL_BYTES, WIRE_FRAME_MAX},
+        [WIRE_HELLO] = {sizeof(struct wire_hello) + WIRE_NOISE_1_BYTES + WIRE_MAC_BYTES,
+                        sizeof(struct wire_hello) + WIRE_NOISE_1_BYTES + WIRE_MAC_BYTES},
+        [WIRE_HELLO_ACK] = {sizeof(struct wire_hello_ack) + WIRE_NOISE_2_BYTES + WIRE_MAC_BYTES,
+                            sizeof(struct wire_hello_ack) + WIRE_NOISE_2_BYTES + WIRE_MAC_BYTES},
+        [WIRE_DATA] = {sizeof(struct wire_record) + WIRE_SEAL_BYTES, WIRE_FRAME_MAX},
+        [WIRE_ACK] = {WIRE_SEAL_BYTES, WIRE_SEAL_BYTES},
+        [WIRE_BYE] = {sizeof(struct wire_bye) + WIRE_SEAL_BYTES, sizeof(struct wire_bye) + WIRE_SEAL_BYTES},
+    };
+    const struct wire_frame *f = bytes;
+    if (size < sizeof *f)
+        return WIRE_BAD_SIZE;
+    if (f->magic != WIRE_MAGIC)
+        return WIRE_BAD_MAGIC;
+    if (f->version != WIRE_VERSION)
+        return WIRE_BAD_VERSION;
+    if (f->length != size)
+        return WIRE_BAD_SIZE;
+    unsigned type = f->type & ~WIRE_SEALED;
+    if (!type_known(type))
+        return WIRE_BAD_TYPE;
+    if ((f->type & WIRE_SEALED) == 0)
+        return WIRE_UNSEALED;
+    if (size - sizeof *f < sizes[type].min || size - sizeof *f > sizes[type].max)
+        return WIRE_BAD_SIZE;
+    if ((f->epoch == 0) != (type == WIRE_ANNOUNCE))
+        return WIRE_BAD_HEADER;
+    if (type != WIRE_DATA && (f->sequence != 0 || (type != WIRE_ACK && (f->ack != 0 || f->sack != 0))))
+        return WIRE_BAD_HEADER;
+    return WIRE_FINE;
 }
 
 // --- records ---

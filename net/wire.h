@@ -24,6 +24,16 @@ enum wire_frame_type {
     WIRE_BYE,          // link closed, with a reason
 };
 
+// With keys every frame is sealed: WIRE_SEALED is set in its type, and behind the header stands
+//   DATA, ACK, BYE:   counter (8), body encrypted, tag (16)
+//   HELLO, HELLO_ACK: a Noise message with the body as its payload, MAC (16)
+//   ANNOUNCE:         body, counter (8), MAC (16)
+#define WIRE_SEALED        0x80u
+#define WIRE_SEAL_BYTES    24u // what sealing adds to DATA, ACK, BYE and ANNOUNCE
+#define WIRE_MAC_BYTES     16u
+#define WIRE_NOISE_1_BYTES 96u // what a Noise message adds to its payload
+#define WIRE_NOISE_2_BYTES 48u
+
 /// First bytes of every frame.
 struct wire_frame {
     uint32_t magic;
@@ -82,6 +92,7 @@ enum wire_bye_reason {
     BYE_UNKNOWN_EPOCH, // a frame came for a session that the sender does not have (it restarted, or gave up)
     BYE_REPLACED,      // the host opened a newer session
     BYE_TIMEOUT,       // the grace period of the sender ran out
+    BYE_REFUSED,       // remote, sealed links: this host is not wanted; `why` says more
     BYE_REASON_COUNT
 };
 
@@ -354,6 +365,7 @@ enum wire_fault {
     WIRE_BAD_RECORD, // record: type unknown, or not for this direction
     WIRE_BAD_LENGTH, // record: length cannot be, or runs over the frame
     WIRE_BAD_FIELD,  // record: reserved bits, status, function, bar, size, offset
+    WIRE_UNSEALED,   // a plain frame, but this node has keys; or a sealed one, and it has none
     WIRE_FAULTS
 };
 /// Short name for counters ("record type"); never NULL.
@@ -363,6 +375,8 @@ enum wire_direction { WIRE_TO_REMOTE = 1, WIRE_TO_HOST = 2 };
 
 /// Header and, for frames that are not DATA, the body. `size` is what the carrier delivered, padding removed.
 enum wire_fault wire_check_frame(const void *bytes, size_t size);
+/// The same for a sealed frame, as far as it can be seen from outside: header and size.
+enum wire_fault wire_check_sealed(const void *bytes, size_t size);
 /// One record whose `length` lies within what is readable.
 enum wire_fault wire_check_record(const struct wire_record *rec, enum wire_direction direction);
 /// Everything behind the header of a DATA frame (at least one record).

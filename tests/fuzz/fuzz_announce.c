@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
+// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 // LINK: net/discovery.c
 //
 // Any bytes as announcements, one after the other: two bytes of length (bit 15: repair magic, length and the

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
+// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 //
 // Any bytes as frames into both kinds of link, in every state. The input is a script: an operation byte, then
 // what it needs. Frames may be repaired on their way (magic, length, epoch) so that the fuzzer reaches what

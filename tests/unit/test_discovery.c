@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
+// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 // LINK: net/discovery.c
 //
 // Announcements there and back: lists of every length over frames of several sizes, with parts lost,

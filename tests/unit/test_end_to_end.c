@@ -4,7 +4,7 @@
 // LINK: hv/bus/mirror_slots.c hv/bus/mirror_content.c hv/bus/mirror_map.c hv/bus/mirror_sync.c
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
 // LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c
-// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
+// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 // LINK: remote-fw/server.c remote-fw/executor.c remote-fw/functions.c remote-fw/config_mask.c
 // LINK: remote-fw/interrupts.c remote-fw/reset.c tests/unit/net/sim.c
 //

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c
+// LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 // LINK: net/discovery.c net/stack.c net/udp.c @lwip
 //
 // The stack on a fake NIC, the test playing the rest of the LAN byte by byte: ARP, DHCP, datagrams right and

@@ -53,8 +53,11 @@ static void test_header(void **state)
     assert_int_equal(check_own(), WIRE_BAD_VERSION);
     for (unsigned type = 0; type < 256; type++) {
         make((uint8_t)type, 0);
-        if (type == 0 || type > WIRE_BYE)
+        unsigned plain = type & ~WIRE_SEALED;
+        if (plain == 0 || plain > WIRE_BYE)
             assert_int_equal(check_own(), WIRE_BAD_TYPE);
+        else if (type != plain)
+            assert_int_equal(check_own(), WIRE_UNSEALED);
         else
             assert_true(check_own() != WIRE_BAD_TYPE);
     }

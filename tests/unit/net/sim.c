@@ -22,6 +22,8 @@ struct sim_node sim_nodes[SIM_NODES];
 struct sim_faults sim_faults;
 uint64_t sim_delay_ns = 200000;
 unsigned sim_drop;
+bool sim_sealed;
+void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
 static struct packet packets[PACKETS];
 static uint64_t state;
 
@@ -49,6 +51,10 @@ static void put(uint32_t from, uint32_t to, const void *frame, size_t size)
             delay += sim_random() % (sim_delay_ns * 8);
         *p = (struct packet){true, time_ns() + delay, from, to, size, malloc(size)};
         memcpy(p->bytes, frame, size);
+        if (happens(sim_faults.flip))
+            p->bytes[sim_random() % size] ^= (uint8_t)(1u << sim_random() % 8);
+        if (sim_tap != NULL)
+            sim_tap(from, to, frame, size);
         return;
     }
     panic("simulated wire is full");
@@ -94,6 +100,7 @@ void sim_start(uint64_t seed)
     sim_faults = (struct sim_faults){0};
     sim_delay_ns = 200000;
     sim_drop = 0;
+    sim_tap = NULL;
     for (unsigned i = 0; i < 16; i++)
         (void)sim_random();
     host_time_set_ns(1000000000);
@@ -112,6 +119,24 @@ void sim_stop(void)
     }
 }
 
+/// A node's private key follows from its name, and all names know each other.
+void sim_keys(struct node_keys *keys, const char *own)
+{
+    static const char *const names[] = {"host1", "host2", "disk1", "disk2"};
+    uint8_t private_key[CRYPTO_KEY], public_key[CRYPTO_KEY], psk[CRYPTO_KEY];
+    crypto_hash(private_key, own, strlen(own), NULL, 0);
+    crypto_hash(psk, "psk", 3, NULL, 0);
+    keys_set(keys, private_key, psk);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], own) == 0)
+            continue;
+        crypto_hash(private_key, names[i], strlen(names[i]), NULL, 0);
+        crypto_public_key(public_key, private_key);
+        if (keys_add_peer(keys, names[i], public_key) != OK)
+            panic("key of %s", names[i]);
+    }
+}
+
 void sim_boot(unsigned n, const char *name)
 {
     struct sim_node *s = &sim_nodes[n];
@@ -122,6 +147,11 @@ void sim_boot(unsigned n, const char *name)
                            .link = calloc(1, sizeof *s->link),
                            .frame_max = LINK_FRAME_BYTES};
     link_start(s->link, name, (uint32_t)sim_random() | 1, sim_random(), &s->carrier);
+    if (sim_sealed) {
+        sim_keys(&s->keys, name);
+        crypto_random_add(name, strlen(name));
+        link_use_keys(&s->keys);
+    }
 }
 
 void sim_on(unsigned n)

@@ -8,6 +8,7 @@
 
 struct sim_faults { // in 1/1000 of frames
     unsigned loss, duplicate, reorder, damage, nic_full;
+    unsigned flip; // one bit of it, and no checksum notices: only for sealed links
 };
 
 struct sim_node {
@@ -17,13 +18,19 @@ struct sim_node {
     struct link_node *link; // heap: ASan guards it
     size_t frame_max;
     uint64_t frames_out; // handed to the wire
+    struct node_keys keys;
 };
 
 extern struct sim_node sim_nodes[SIM_NODES];
 extern struct sim_faults sim_faults;
 extern uint64_t sim_delay_ns;
+extern bool sim_sealed; // nodes that boot from now on have keys
+/// Who listens: called for every frame on the wire, as it was sent. NULL: nobody.
+extern void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
 extern unsigned sim_drop; // the how-many-th frame sent from now on is lost, once; 0: none
 
+/// The keys of host1, host2, disk1 and disk2.
+void sim_keys(struct node_keys *keys, const char *own);
 void sim_start(uint64_t seed);
 void sim_stop(void);
 uint64_t sim_random(void);
