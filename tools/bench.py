@@ -36,6 +36,7 @@ ROWS = {
     "ecam_read": ("ECAM read, local function, decoder included", None, ""),
     "lapic_read": ("LAPIC MMIO read without APICv, decoder included", None, "KVM 7,113, BitVisor 10,851"),
     "lapic_write": ("LAPIC MMIO write without APICv, decoder included", 1200, "KVM 3,825, BitVisor 14,148"),
+    "iommu_invalidate": ("write to the IOMMU's queue tail: page-selective invalidation and wait", None, ""),
     "first_touch_2m": ("EPT violation that maps 2 MiB of guest memory, zeroed ahead", 600, "BitVisor 917, KVM 3,531"),
     "first_touch_2m_dirty": ("  the same, when it must be zeroed first", None, ""),
     "posted_write": ("posted MMIO write, exit to doorbell of our NIC (udp)", 3000, ""),

@@ -8,6 +8,7 @@
 #include "tests/guests/lib/console.h"
 #include "tests/guests/lib/cpu.h"
 #include "tests/guests/lib/fault.h"
+#include "tests/guests/lib/iommu.h"
 #include "tests/guests/lib/long_mode.h"
 #include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/text.h"
@@ -89,6 +90,31 @@ static void local_rows(uint32_t n)
     ROW("unowned_mmio_write", n, "movl %3, %%ebx", "movl %%eax, (%%ebx)", "m"(hole));
 }
 
+/// What a driver does for each map and unmap: a page-selective invalidation, a wait descriptor, the tail.
+static void iommu_rows(uint32_t n)
+{
+    static _Alignas(4096) uint64_t root[512];
+    static _Alignas(4096) struct iommu_descriptor queue[256];
+    static uint32_t status, tail;
+    if (!wanted("iommu_invalidate") || !iommu_here() || !iommu_start((uint32_t)root))
+        return;
+    for (unsigned i = 0; i < 256; i += 2) {
+        queue[i] = (struct iommu_descriptor){IOMMU_IOTLB_PAGES(7), 0xfff00000u + i * 4096u};
+        queue[i + 1] = (struct iommu_descriptor){IOMMU_WAIT(2), (uint32_t)&status};
+    }
+    if (iommu_command(IOMMU_TE)) {
+        iommu_write(IOMMU_IQT, 0);
+        iommu_write64(IOMMU_IQA, (uint32_t)queue);
+        (void)iommu_command(IOMMU_TE | IOMMU_QIE);
+        ROW("iommu_invalidate", n,
+            "addl $0x20, %3; movl %3, %%eax; andl $0xfe0, %%eax; movl $0xfed90088, %%ebx",
+            "movl %%eax, (%%ebx)", "m"(tail));
+        if (status != 2 || iommu_read(IOMMU_IQH) != iommu_read(IOMMU_IQT))
+            print("bench: iommu_invalidate does nothing\n");
+    }
+    iommu_stop();
+}
+
 /// First touch of 2 MiB regions nobody has touched: once each, so one run.
 static void first_touch(void)
 {
@@ -156,6 +182,7 @@ int guest_main(void)
     print("bench: begin\n");
     first_touch();
     local_rows(option_number("repeat", 1000));
+    iommu_rows(option_number("repeat", 1000));
     uint32_t remote = option_number("remote", 100);
     if (remote > 0)
         remote_rows(remote);
