@@ -16,6 +16,8 @@ CFG_RD, CFG_WR, IO_RD, IO_WR, MRD, MWR = range(0x01, 0x07)
 CPL, CPLD = 0x10, 0x11
 ATTACH, DETACH, RESET, INTERRUPTS = range(0x20, 0x24)
 INTX, MSI, GONE, ERROR, CREDIT, EOI = range(0x30, 0x36)
+DMA_START, DMA_MAP, DMA_UNMAP, DMA_DATA, DMA_SPOILED, DMA_FAULT = range(0x40, 0x46)
+DMA_CLEAR, DMA_MORE = 1, 2
 OFF, BY_INTX, BY_MSI, BY_MSIX = range(4)
 SC, UR, CRS, CA, OWNED, NOT_LENT = 0, 1, 2, 4, 0x10, 0x11
 
@@ -44,6 +46,20 @@ def access(kind, function, tag, bar, offset, size, data=b"", reserved=0, **field
 def interrupts(handle, tag, mode, count=0, wanted=()):
     bits = sum(1 << n for n in wanted)
     return record(INTERRUPTS, handle, tag, struct.pack("<BBH", mode, 0, count) + bits.to_bytes((count + 7) // 8, "little"))
+
+
+def dma_map(handle, iova, slot, generation, access):
+    return record(DMA_MAP, handle, 0, struct.pack("<QIIB7x", iova, slot, generation, access))
+
+
+def dma_unmap(handle, iova, pages, seen):
+    return record(DMA_UNMAP, handle, 0, struct.pack("<QII", iova, pages, seen))
+
+
+def dma_data(handle, slot, generation=0, flags=0, runs=()):
+    """runs: (offset, bytes)."""
+    body = b"".join(struct.pack("<HH", offset, len(content)) + content for offset, content in runs)
+    return record(DMA_DATA, handle, 0, struct.pack("<IIB3x", slot, generation, flags) + body)
 
 
 def pci(bus, device, fn, segment=0):
@@ -118,6 +134,24 @@ class Record:
         return self.body[12:]
 
 
+DmaData = collections.namedtuple("DmaData", "slot generation flags runs")
+
+
+def parse_dma_data(body):
+    slot, generation, flags, reserved = struct.unpack_from("<IIB3s", body)
+    runs, at, last = [], 12, -1
+    while at < len(body):
+        offset, size = struct.unpack_from("<HH", body, at)
+        if not size or offset <= last or offset + size > 4096 or at + 4 + size > len(body):
+            raise Malformed(f"a run of DMA_DATA: {offset}+{size}")
+        runs.append((offset, body[at + 4:at + 4 + size]))
+        last = offset + size
+        at += 4 + size
+    if reserved != b"\0\0\0" or flags & ~3:
+        raise Malformed("a field of DMA_DATA that cannot be")
+    return DmaData(slot, generation, flags, runs)
+
+
 class Frame:
     """One frame, as it came from the IPv4 address `source`."""
 
@@ -171,7 +205,7 @@ class Function:
     @classmethod
     def parse(cls, data):
         segment, bus, devfn, vendor, device, sv, sd, cc, sc, pi, revision, pin, flags, reserved = struct.unpack_from("<HBBHHHHBBBBBBH", data)
-        if reserved or pin > 4 or flags & ~7:
+        if reserved or pin > 4 or flags & ~15:
             raise Malformed("a field of a function that cannot be")
         bars = []
         for i in range(6):

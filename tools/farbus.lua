@@ -38,12 +38,19 @@ local records = {
     [0x33] = { "ERROR", "h", 4, 4, "error" },
     [0x34] = { "CREDIT", "b", 4, 4, "credit" },
     [0x35] = { "EOI", "r", 0, 0, "event" },
+    [0x40] = { "DMA_START", "r", 0, 0, "control" },
+    [0x41] = { "DMA_MAP", "r", 24, 24, "map" },
+    [0x42] = { "DMA_UNMAP", "r", 16, 16, "unmap" },
+    [0x43] = { "DMA_DATA", "b", 12, 9000, "mirror" },
+    [0x44] = { "DMA_SPOILED", "h", 8, 8, "spoiled" },
+    [0x45] = { "DMA_FAULT", "h", 16, 16, "fault" },
 }
 local record_names = {}
 for number, row in pairs(records) do
     record_names[number] = row[1]
 end
-local answered = { [1] = true, [2] = true, [3] = true, [4] = true, [5] = true, [0x20] = true, [0x21] = true, [0x22] = true, [0x23] = true }
+local answered = { [1] = true, [2] = true, [3] = true, [4] = true, [5] = true, [0x20] = true, [0x21] = true, [0x22] = true, [0x23] = true, [0x40] = true }
+local accesses = { "read", "write", "read and write" }
 local interrupt_modes = { [0] = "none", "INTx", "MSI", "MSI-X" }
 local most_messages = { [0] = 0, 0, 32, 2048 }
 
@@ -85,6 +92,7 @@ local f = {
     fn_busy = ProtoField.bool("farbus.function.busy", "Lent to a host", 8, nil, 0x01),
     fn_flr = ProtoField.bool("farbus.function.flr", "Can be reset alone", 8, nil, 0x02),
     fn_msi = ProtoField.bool("farbus.function.msi", "MSI and MSI-X can be enabled", 8, nil, 0x04),
+    fn_dma = ProtoField.bool("farbus.function.dma", "May master the bus, confined", 8, nil, 0x08),
     bar = ProtoField.string("farbus.function.bar", "BAR"),
     reserved = ProtoField.bytes("farbus.reserved", "Reserved"),
     r_type = ProtoField.uint8("farbus.record.type", "Type", base.HEX, record_names),
@@ -106,6 +114,18 @@ local f = {
     wanted = ProtoField.bytes("farbus.interrupts.wanted", "Wanted"),
     severity = ProtoField.uint8("farbus.error.severity", "Severity", base.DEC, severities),
     credit = ProtoField.uint16("farbus.credit.count", "Credits returned"),
+    slots = ProtoField.uint32("farbus.dma.slots", "Slots granted"),
+    slot = ProtoField.uint32("farbus.dma.slot", "Slot"),
+    iova = ProtoField.uint64("farbus.dma.iova", "Address of the function", base.HEX),
+    dma_generation = ProtoField.uint32("farbus.dma.generation", "Generation of the mapping"),
+    dma_access = ProtoField.uint8("farbus.dma.access", "The function may", base.DEC, accesses),
+    pages = ProtoField.uint32("farbus.dma.pages", "Pages"),
+    seen = ProtoField.uint32("farbus.dma.seen", "DATA records taken"),
+    clear = ProtoField.bool("farbus.dma.clear", "All bytes are 0 first", 8, nil, 0x01),
+    more = ProtoField.bool("farbus.dma.more", "The round goes on", 8, nil, 0x02),
+    run = ProtoField.bytes("farbus.dma.run", "Run"),
+    dma_write = ProtoField.uint8("farbus.dma.write", "It wanted to write"),
+    fault_reason = ProtoField.uint8("farbus.dma.reason", "Reason (VT-d, at the remote)"),
     response_in = ProtoField.framenum("farbus.response_in", "Completed in", base.NONE, frametype.RESPONSE),
     request_in = ProtoField.framenum("farbus.request_in", "Completes", base.NONE, frametype.REQUEST),
     time = ProtoField.relative_time("farbus.time", "Time since request"),
@@ -166,10 +186,11 @@ local function dissect_function(tvb, tree)
     sub:add(f.fn_busy, tvb(17, 1))
     sub:add(f.fn_flr, tvb(17, 1))
     sub:add(f.fn_msi, tvb(17, 1))
+    sub:add(f.fn_dma, tvb(17, 1))
     zero(sub, tvb(18, 2))
     if tvb(4, 2):le_uint() == 0xffff then bad(sub, tvb(4, 2), "no vendor has this number") end
     if tvb(16, 1):uint() > 4 then bad(sub, tvb(16, 1), "pins go to 4") end
-    if tvb(17, 1):uint() > 7 then bad(sub, tvb(17, 1), "unknown flags") end
+    if tvb(17, 1):uint() > 15 then bad(sub, tvb(17, 1), "unknown flags") end
     for i = 0, 5 do
         local b = tvb(20 + 12 * i, 12)
         local kind, size = b(8, 1):uint(), b(0, 8):le_uint64()
@@ -287,6 +308,51 @@ local function dissect_access(tvb, tree, kind, text)
     return string.format("%s %s+0x%x %d", text, where, low, size)
 end
 
+-- any: an address that the function asked for; else one that a host gave it
+local function page_address(tvb, tree, any)
+    local high, low = tvb(12, 4):le_uint(), tvb(8, 4):le_uint()
+    tree:add_le(f.iova, tvb(8, 8))
+    if low % 4096 ~= 0 then bad(tree, tvb(8, 8), "not the address of a page") end
+    if not any and high >= 128 then bad(tree, tvb(8, 8), "addresses have 39 bits") end
+    return high > 0 and string.format("0x%x%08x", high, low) or string.format("0x%x", low)
+end
+
+local function dissect_map(tvb, tree)
+    local may = tvb(24, 1):uint()
+    local at = page_address(tvb, tree)
+    tree:add_le(f.slot, tvb(16, 4))
+    tree:add_le(f.dma_generation, tvb(20, 4))
+    tree:add(f.dma_access, tvb(24, 1))
+    zero(tree, tvb(25, 7))
+    if tvb(12, 4):le_uint() == 0 and tvb(10, 2):le_uint() - tvb(10, 2):le_uint() % 16 == 0xfee0 then
+        bad(tree, tvb(8, 8), "interrupts are there")
+    end
+    if not accesses[may] then bad(tree, tvb(24, 1), "no such access") end
+    return string.format(" %s=%d to %s", at, tvb(16, 4):le_uint(), accesses[may] or "?")
+end
+
+local function dissect_mirror(tvb, tree)
+    local size, at, sum, last = tvb:len(), RECORD + 12, 0, -1
+    local flags, range = tvb(16, 1):uint(), nil
+    tree:add_le(f.slot, tvb(8, 4))
+    tree:add_le(f.dma_generation, tvb(12, 4))
+    tree:add(f.clear, tvb(16, 1))
+    tree:add(f.more, tvb(16, 1))
+    zero(tree, tvb(17, 3))
+    if flags > 3 then bad(tree, tvb(16, 1), "unknown flags") end
+    while at < size do
+        local offset = size - at >= 4 and tvb(at, 2):le_uint() or 0
+        local count = size - at >= 4 and tvb(at + 2, 2):le_uint() or 0
+        if count == 0 or at + 4 + count > size or offset + count > 4096 or offset <= last then
+            bad(tree, tvb(at), "a run that is empty, out of order, or outside of the page or the record")
+            break
+        end
+        tree:add(f.run, tvb(at + 4, count)):set_text(string.format("Run: 0x%03x, %d bytes", offset, count))
+        at, sum, last = at + 4 + count, sum + count, offset + count
+    end
+    return string.format(" %d: %d bytes%s%s", tvb(8, 4):le_uint(), sum, flags % 2 == 1 and ", cleared" or "", flags >= 2 and ", more" or "")
+end
+
 -- One record; returns what the information column says of it.
 local function dissect_record(tvb, tree, pinfo, link, index, again)
     local kind, length = tvb(0, 1):uint(), tvb(2, 2):le_uint()
@@ -359,6 +425,9 @@ local function dissect_record(tvb, tree, pinfo, link, index, again)
             sub:add_le(f.handle, tvb(8, 2))
             sub:add_le(f.credits, tvb(10, 2))
             dissect_function(tvb(12, FUNCTION):tvb(), sub)
+        elseif kind == 0x11 and request and request.kind == 0x40 and size == 8 then
+            sub:add_le(f.slots, tvb(8, 4))
+            zero(sub, tvb(12, 4))
         elseif kind == 0x11 then
             sub:add(f.data, tvb(8, size))
         end
@@ -387,6 +456,25 @@ local function dissect_record(tvb, tree, pinfo, link, index, again)
         sub:add(f.severity, tvb(8, 1))
         zero(sub, tvb(9, 3))
         if tvb(8, 1):uint() > 2 then bad(sub, tvb(8, 1), "unknown severity") end
+    elseif class == "map" then
+        text = text .. dissect_map(tvb, sub)
+    elseif class == "unmap" then
+        text = text .. string.format(" %s, %d", page_address(tvb, sub), tvb(16, 4):le_uint())
+        sub:add_le(f.pages, tvb(16, 4))
+        sub:add_le(f.seen, tvb(20, 4))
+        if tvb(16, 4):le_uint() == 0 then bad(sub, tvb(16, 4), "no pages") end
+    elseif class == "mirror" then
+        text = text .. dissect_mirror(tvb, sub)
+    elseif class == "spoiled" then
+        text = text .. " " .. tvb(8, 4):le_uint()
+        sub:add_le(f.slot, tvb(8, 4))
+        zero(sub, tvb(12, 4))
+    elseif class == "fault" then
+        text = text .. " " .. page_address(tvb, sub, true)
+        sub:add(f.dma_write, tvb(16, 1))
+        sub:add(f.fault_reason, tvb(17, 1))
+        zero(sub, tvb(18, 6))
+        if tvb(16, 1):uint() > 1 then bad(sub, tvb(16, 1), "it wrote or it did not") end
     elseif class == "credit" then
         sub:add_le(f.credit, tvb(8, 2))
         zero(sub, tvb(10, 2))

@@ -27,12 +27,13 @@ DEVICES = {  # name: (PCI device number, QEMU's -device, what else it needs)
 LINE_NULL = ["-chardev", "null,id=line"]
 
 
-def guest(name, elf, cmdline="", devices=(), wait=300, memory="64M", modules=(), kernel=None):
-    """A [guest] section, and the file it needs."""
+def guest(name, elf, cmdline="", devices=(), wait=300, memory="64M", modules=(), kernel=None, more=()):
+    """A [guest] section, and the file it needs. more: further lines of it."""
     text = [f"[guest {name}]", f"memory = {memory}", f"kernel = {kernel or elf}.elf", f"wait = {wait}", "bus = flat"]
     if cmdline:
         text.append(f"cmdline = {cmdline}")
     text += [f"module = {m}" for m in modules]
+    text += more
     text += [f"device = remote1/0000:00:{DEVICES[d][0]:02x}.0" for d in devices]
     return "\n".join(text) + "\n"
 

@@ -55,6 +55,10 @@ def conversation():
                         w.record(w.CREDIT, 1, 0, b"\x80\0\0\0"), w.record(w.GONE, 1))
     yield True, w.data(EPOCH, 4, 3, w.record(w.ATTACH, 0, 9, w.pci(0, 5, 1)), w.record(w.DETACH, 1, 10))
     yield False, w.data(EPOCH, 4, 4, w.record(w.CPLD, 0, 9, b"host2", status=w.OWNED), w.record(w.CPL, 1, 10))
+    yield True, w.data(EPOCH, 5, 4, w.record(w.DMA_START, 2, 12), w.dma_data(2, 3, 0, w.DMA_CLEAR, [(0, b"ring"), (4092, b"last")]), w.dma_map(2, 0x7FFFFFF000, 3, 9, 3),
+                       w.dma_unmap(2, 0x1000, 2, 77))
+    yield False, w.data(EPOCH, 5, 5, w.record(w.CPLD, 2, 12, b"\0\x10\0\0\0\0\0\0"), w.dma_data(2, 3, 9, w.DMA_MORE, [(8, b"x")]), w.dma_data(2, 3, 9),
+                        w.record(w.DMA_SPOILED, 2, 0, b"\3\0\0\0\0\0\0\0"), w.record(w.DMA_FAULT, 2, 0, b"\0\xf0\xee\xff\xff\xff\xff\xff\1\5" + bytes(6)))
     yield True, w.bye(EPOCH, 0, "done")
     yield False, w.hello_ack(EPOCH + 1, 7, "disk1", status=1, frame_max=0, why="not today")
 
@@ -68,7 +72,7 @@ def capture(path, frames):
 def test_conversation(tmp_path):
     path = capture(tmp_path / "good.pcap", conversation())
     types = rows(path, "farbus.type")
-    assert [t for [[t]] in types] == ["1", "2", "3", "5", "4", "4", "4", "4", "4", "4", "4", "4", "4", "6", "3"]
+    assert [t for [[t]] in types] == ["1", "2", "3", "5"] + ["4"] * 11 + ["6", "3"]
     assert rows(path, "farbus.record.type", only="farbus.malformed") == []
     assert rows(path, "frame.number", only="udp.checksum.status == 0") == []
 
@@ -80,9 +84,9 @@ def test_conversation(tmp_path):
 
     # each completion points at its request, each request at its completion; out of order within the frame, and not confused by the repetition
     asked = rows(path, "frame.number", "farbus.response_in", only="farbus.response_in")
-    assert asked == [[["5"], ["6", "6"]], [["7"], ["10"] * 5], [["8"], ["10", "10"]], [["12"], ["13", "13"]]]
+    assert asked == [[["5"], ["6", "6"]], [["7"], ["10"] * 5], [["8"], ["10", "10"]], [["12"], ["13", "13"]], [["14"], ["15"]]]
     answered = rows(path, "frame.number", "farbus.request_in", only="farbus.request_in")
-    assert answered == [[["6"], ["5", "5"]], [["10"], ["7", "7", "7", "7", "7", "8", "8"]], [["13"], ["12", "12"]]]
+    assert answered == [[["6"], ["5", "5"]], [["10"], ["7", "7", "7", "7", "7", "8", "8"]], [["13"], ["12", "12"]], [["15"], ["14"]]]
     assert [float(t) for t in rows(path, "farbus.time", only="frame.number == 10")[0][0]] == pytest.approx([0.003] * 5 + [0.002] * 2)
     assert rows(path, "farbus.unmatched", only="farbus.unmatched") == []
 
@@ -91,7 +95,7 @@ def test_conversation(tmp_path):
     again = rows(path, "frame.number", "farbus.first_sent_in", only="farbus.retransmission")
     assert again == [[["9"], ["7"]]]
     assert rows(path, "frame.number", only="farbus.gap") == [[["10"]]]
-    assert rows(path, "frame.number", only="farbus.refused") == [[["6"]], [["10"]], [["13"]], [["15"]]]
+    assert rows(path, "frame.number", only="farbus.refused") == [[["6"]], [["10"]], [["13"]], [["17"]]]
     events = rows(path, "farbus.intx.pin", "farbus.msi.vector", "farbus.error.severity", "farbus.credit.count", only="frame.number == 11")
     assert events == [[["1"], ["7"], ["2"], ["128"]]]
     wanted = rows(path, "farbus.interrupts.mode", "farbus.interrupts.count", "farbus.interrupts.wanted", only="farbus.interrupts.mode")
@@ -99,7 +103,13 @@ def test_conversation(tmp_path):
     offsets = rows(path, "farbus.access.offset", "farbus.access.size", only="frame.number == 7")
     assert [int(v, 0) for v in offsets[0][0]] == [0, 8, 16, 0, 0, 4]
     assert offsets[0][1] == ["4", "4", "4", "1", "1", "2"]
+    dma = rows(path, "farbus.dma.slot", "farbus.dma.iova", "farbus.dma.access", "farbus.dma.generation", "farbus.dma.pages", "farbus.dma.seen", "farbus.dma.run",
+               only="frame.number == 14")
+    assert dma == [[["3", "3"], ["0x0000007ffffff000", "0x0000000000001000"], ["3"], ["0", "9"], ["2"], ["77"], ["72696e67", "6c617374"]]]
+    back = rows(path, "farbus.dma.slots", "farbus.dma.more", "farbus.dma.iova", "farbus.dma.write", only="frame.number == 15")
+    assert back == [[["4096"], ["1", "0"], ["0xffffffffffeef000"], ["1"]]]
     text = tshark(path)
+    assert "DMA_MAP 0x7ffffff000=3 to read and write, DMA_UNMAP 0x1000, 2" in text and "DMA_DATA 3: 8 bytes, cleared" in text
     assert "MRd BAR0+0x10 4" in text and "CplD of MRd SC" in text and "BYE CLOSED: done" in text
 
 
@@ -125,6 +135,10 @@ def test_malformed(tmp_path):
         w.data(EPOCH, 1, 0, w.interrupts(1, 1, 4)), w.data(EPOCH, 1, 0, w.interrupts(1, 1, w.BY_MSI)), w.data(EPOCH, 1, 0, w.interrupts(1, 1, w.BY_INTX, 1)),
         w.data(EPOCH, 1, 0, w.record(w.INTERRUPTS, 1, 1, b"\3\0\x09\0\1")), w.data(EPOCH, 1, 0, w.record(w.EOI, 1, 0, b"\0")),
         w.data(EPOCH, 1, 0, w.record(w.INTX, 1, 0, b"\5\0\0\0")), w.data(EPOCH, 1, 0, w.record(w.MSI, 1, 0, b"\0\x08\0\0")),
+        w.data(EPOCH, 1, 0, w.dma_map(1, 0x1001, 1, 1, 1)), w.data(EPOCH, 1, 0, w.dma_map(1, 1 << 39, 1, 1, 1)), w.data(EPOCH, 1, 0, w.dma_map(1, 0xFEE01000, 1, 1, 1)),
+        w.data(EPOCH, 1, 0, w.dma_map(1, 0x1000, 1, 1, 4)), w.data(EPOCH, 1, 0, w.dma_unmap(1, 0x1000, 0, 1)), w.data(EPOCH, 1, 0, w.dma_data(1, 1, 0, 4)),
+        w.data(EPOCH, 1, 0, w.dma_data(1, 1, 0, 0, [(8, b"a"), (9, b"b")])), w.data(EPOCH, 1, 0, w.dma_data(1, 1, 0, 0, [(4095, b"ab")])),
+        w.data(EPOCH, 1, 0, w.dma_data(1, 1, 0, 0, [(0, b"")])), w.data(EPOCH, 1, 0, w.record(w.DMA_FAULT, 1, 0, bytes(8) + b"\2" + bytes(7))),
     ]
     path = capture(tmp_path / "bad.pcap", [(True, frame) for frame in wrong])
     marked = {int(n) for [[n]] in rows(path, "frame.number", only="farbus.malformed")}
