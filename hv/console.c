@@ -98,11 +98,77 @@ static void run_resume(int argc, char *argv[])
         log_error("console", "%s is not paused", g->config->name);
 }
 
+/// NODE/dddd:bb:dd.f, hexadecimal as in farbus.ini.
+static bool parse_device(const char *text, struct boot_device *d)
+{
+    const char *slash = strchr(text, '/');
+    size_t length = slash ? (size_t)(slash - text) : 0;
+    if (length == 0 || length >= sizeof d->node)
+        return false;
+    *d = (struct boot_device){0};
+    memcpy(d->node, text, length);
+    const struct {
+        unsigned long most;
+        char end;
+    } fields[] = {{0xffff, ':'}, {0xff, ':'}, {0x1f, '.'}, {7, '\0'}};
+    unsigned long values[4];
+    const char *at = slash + 1;
+    for (unsigned i = 0; i < 4; i++) {
+        char *end;
+        values[i] = strtoul(at, &end, 16);
+        if (end == at || *end != fields[i].end || values[i] > fields[i].most)
+            return false;
+        at = end + 1;
+    }
+    d->at = (struct boot_pci_address){.segment = (uint16_t)values[0],
+                                      .bus = (uint8_t)values[1],
+                                      .devfn = (uint8_t)(values[2] << 3 | values[3])};
+    return true;
+}
+
+/// attach or detach GUEST DEVICE.
+static void hand_over(char *argv[], const char *what,
+                      enum status (*act)(struct bus_guest *, const struct boot_device *))
+{
+    struct boot_device device;
+    struct guest *g = guest_find(argv[1]);
+    if (!g) {
+        log_error("console", "no guest of that name: see 'guests'");
+        return;
+    }
+    if (!parse_device(argv[2], &device)) {
+        log_error("console", "'%s' is not a remote function like disk1/0000:00:04.0: see 'devices'", argv[2]);
+        return;
+    }
+    enum status s = act(g->bus, &device);
+    const char *why = s == ERR_BUSY          ? "another guest has it, or this one already"
+                      : s == ERR_NOMEM       ? "no slot is free"
+                      : s == ERR_UNSUPPORTED ? "a guest with 'bus = flat' has no hot-plug slots"
+                      : s == ERR_INVAL       ? "it is not this guest's"
+                                             : status_name(s);
+    if (s == OK)
+        log_info("console", "%s %s %s", argv[2], what, g->config->name);
+    else
+        log_error("console", "%s: %s", argv[2], why);
+}
+
 static void run_attach(int argc, char *argv[])
 {
+    if (argc > 2) {
+        hand_over(argv, "goes to", bus_guest_attach);
+        return;
+    }
     attached = named(argc, argv);
     if (attached)
         log_info("console", "keys go to %s; Ctrl-] comes back", attached->config->name);
+}
+
+static void run_detach(int argc, char *argv[])
+{
+    if (argc > 2)
+        hand_over(argv, "is asked back from", bus_guest_detach);
+    else
+        log_error("console", "say which guest and which function: detach GUEST NODE/dddd:bb:dd.f");
 }
 
 static void run_trace(int argc, char *argv[])
@@ -213,7 +279,10 @@ static const struct shell_command commands[] = {
     {"reset", "[GUEST]  power-on state, image loaded again", run_reset},
     {"pause", "[GUEST]  its processors and its time stand still", run_pause},
     {"resume", "[GUEST]  it goes on", run_resume},
-    {"attach", "[GUEST]  give it the keyboard (Ctrl-] comes back)", run_attach},
+    {"attach",
+     "[GUEST]  give it the keyboard (Ctrl-] comes back); GUEST NODE/dddd:bb:dd.f  plug that function in",
+     run_attach},
+    {"detach", "GUEST NODE/dddd:bb:dd.f  unplug a function from a running guest", run_detach},
     {"log", "debug|info  how much is said", run_log},
     {"poweroff", "switch this machine off", run_poweroff},
     {"reboot", "start this machine again", run_reboot},

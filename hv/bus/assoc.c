@@ -166,6 +166,8 @@ static void update_functions(struct remote *remote, const struct announcement *a
 {
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
         struct remote_fn *fn = &functions[i];
+        if (fn->remote == remote && fn->state != ASSOC_FREE && fn->leaving)
+            bus_attention(fn->guest); // its time may be over
         if (fn->remote != remote || fn->state == ASSOC_FREE || fn->state == ASSOC_ATTACHED ||
             fn->state == ASSOC_ATTACHING)
             continue;
@@ -247,10 +249,10 @@ static struct remote *remote_named(const char *node)
     return unused;
 }
 
-static const struct remote_fn *owner_of(const struct boot_device *d)
+static struct remote_fn *owner_of(const struct boot_device *d)
 {
     for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
-        const struct remote_fn *fn = &functions[i];
+        struct remote_fn *fn = &functions[i];
         if (fn->state != ASSOC_FREE && fn->at.segment == d->at.segment && fn->at.bus == d->at.bus &&
             fn->at.devfn == d->at.devfn && strncmp(fn->remote->node, d->node, sizeof(fn->remote->node)) == 0)
             return fn;
@@ -262,8 +264,8 @@ static enum status want(struct bus_guest *guest, const struct boot_device *d)
 {
     const struct remote_fn *owner = owner_of(d);
     if (owner) {
-        log_error("bus", REMOTE_FN_FORMAT " (line %u) is guest \"%s\"'s already", REMOTE_FN_ARGS(owner),
-                  d->ini_line, owner->guest->name);
+        log_error("bus", REMOTE_FN_FORMAT " is guest \"%s\"'s already", REMOTE_FN_ARGS(owner),
+                  owner->guest->name);
         return ERR_BUSY;
     }
     struct remote *remote = remote_named(d->node);
@@ -356,6 +358,32 @@ enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const st
     }
     *guest = g;
     return s;
+}
+
+enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *device)
+{
+    if (guest->layout != BOOT_BUS_PORTS)
+        return ERR_UNSUPPORTED;
+    net_lock();
+    enum status s = want(guest, device);
+    net_unlock();
+    return s;
+}
+
+enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *device)
+{
+    if (guest->layout != BOOT_BUS_PORTS)
+        return ERR_UNSUPPORTED;
+    net_lock();
+    struct remote_fn *fn = owner_of(device);
+    bool its = fn && fn->guest == guest;
+    if (its && !fn->leaving) {
+        fn->leaving = true;
+        fn->leaving_since = time_ns();
+        bus_attention(guest);
+    }
+    net_unlock();
+    return its ? OK : ERR_INVAL;
 }
 
 bool bus_guest_ready(const struct bus_guest *guest)

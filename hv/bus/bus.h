@@ -38,6 +38,16 @@ void bus_guest_start(struct bus_guest *guest);
 /// bus_guest_start.
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
+/// In place of bus_guest_collect, by whoever runs the guest, while it waits or is stopped: functions that
+/// were taken from it leave.
+void bus_guest_rest(struct bus_guest *guest);
+/// Gives a guest one more function, as a card that is put into a spare slot when it is there; from any CPU.
+/// ERR_BUSY: a guest has it; ERR_NOMEM: no spare slot; ERR_UNSUPPORTED: the guest has no slots (`bus =
+/// flat`).
+MUST_CHECK enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *device);
+/// Takes it away: the guest is asked by the slot's attention button and has 20 s to switch the slot off, then
+/// the card is pulled; from any CPU. ERR_INVAL: it is not this guest's; ERR_UNSUPPORTED: as above.
+MUST_CHECK enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *device);
 /// How interrupts of a guest's functions reach it. message and line are called by bus_guest_collect and
 /// bus_guest_eoi, and in the guest's own accesses; attention, from any CPU with the net lock held, says that
 /// there is something to collect.
@@ -105,16 +115,16 @@ struct bus_counters {
     uint64_t interrupts_dropped; // interrupts that nobody wanted, or whose message is none
     uint64_t errors;             // REC_ERROR records
     // the mirror (docs/dma.md)
-    uint64_t dma_maps, dma_unmaps;       // pages
-    uint64_t dma_cache_hits;             // maps of a page that a slot still held
-    uint64_t dma_pushed, dma_pulled;     // bytes of content to remotes, of functions' writes from them
-    uint64_t dma_stale;                  // DATA of mappings that were over: dropped
-    uint64_t dma_spoiled;                // slots whose content was lost that way
-    uint64_t dma_faults;                 // accesses that a remote's IOMMU stopped
-    uint64_t dma_refused;                // pages that the guest mapped and the function does not see
-    uint64_t dma_overruns;               // rounds too large to be kept until the guest could take them
-    uint64_t dma_mapped, dma_twins;      // now: pages, frames
-    uint64_t bar_conflicts;      // BARs that could not be decoded where the guest put them
+    uint64_t dma_maps, dma_unmaps;   // pages
+    uint64_t dma_cache_hits;         // maps of a page that a slot still held
+    uint64_t dma_pushed, dma_pulled; // bytes of content to remotes, of functions' writes from them
+    uint64_t dma_stale;              // DATA of mappings that were over: dropped
+    uint64_t dma_spoiled;            // slots whose content was lost that way
+    uint64_t dma_faults;             // accesses that a remote's IOMMU stopped
+    uint64_t dma_refused;            // pages that the guest mapped and the function does not see
+    uint64_t dma_overruns;           // rounds too large to be kept until the guest could take them
+    uint64_t dma_mapped, dma_twins;  // now: pages, frames
+    uint64_t bar_conflicts;          // BARs that could not be decoded where the guest put them
 };
 struct bus_counters bus_counters(void);
 

@@ -414,6 +414,13 @@ void bus_guest_collect(struct bus_guest *guest)
     mirror_report_faults(guest);
 }
 
+void bus_guest_rest(struct bus_guest *guest)
+{
+    if (atomic_load_explicit(&guest->attention, memory_order_relaxed) &&
+        atomic_exchange(&guest->attention, false))
+        ports_collect(guest);
+}
+
 void bus_guest_eoi(struct bus_guest *guest, unsigned gsi)
 {
     if (gsi < INTX_GSI_FIRST || gsi >= INTX_GSI_FIRST + INTX_GSIS ||

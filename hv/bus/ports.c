@@ -66,6 +66,15 @@ enum status ports_build(struct bus_guest *guest, unsigned devices)
     return s;
 }
 
+struct bus_port *ports_spare(struct bus_guest *guest)
+{
+    for (unsigned i = 0; i < guest->port_count; i++) {
+        if (!guest->ports[i].fn)
+            return &guest->ports[i];
+    }
+    return NULL;
+}
+
 uint8_t ports_lines(const struct bus_guest *guest)
 {
     uint8_t lines = 0;
@@ -265,6 +274,9 @@ static enum news news_of(struct bus_port *p)
         return NEWS_NONE;
     if (fn->leaving) {
         if (has_let_go(p)) {
+            if (p->port.present && root_port_powered(&p->port) && root_port_managed(&p->port))
+                log_warn("bus", REMOTE_FN_FORMAT " is pulled: guest \"%s\" did not switch its slot off",
+                         REMOTE_FN_ARGS(fn), fn->guest->name);
             fn->inserted = false;
             return NEWS_GONE;
         }
@@ -312,8 +324,11 @@ void ports_collect(struct bus_guest *guest)
             net_unlock();
             tell(p, news);
             net_lock();
-            if (p->fn && p->fn->leaving && !p->port.present)
+            if (p->fn && p->fn->leaving && !p->port.present) {
+                log_info("bus", REMOTE_FN_FORMAT " is not guest \"%s\"'s any more", REMOTE_FN_ARGS(p->fn),
+                         guest->name);
                 assoc_release(p->fn);
+            }
             net_unlock();
         }
     }

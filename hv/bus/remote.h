@@ -183,8 +183,8 @@ bool transact_control(struct remote_fn *fn, enum wire_record_type type, const vo
 /// now.
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
                     const void *data, size_t data_size, transaction_done *then, uint16_t arg);
-/// Queues one record of the mirror, waiting for room until `until`. False: not queued, or the mirror's session
-/// is over.
+/// Queues one record of the mirror, waiting for room until `until`. False: not queued, or the mirror's
+/// session is over.
 bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
                    const void *data, size_t data_size, uint64_t until);
 /// Lets the network move while this CPU waits: the lock is given away in between.
@@ -240,6 +240,8 @@ static inline bool remote_fn_answers(const struct remote_fn *fn)
 
 /// The guest's root ports: one for each of `devices`, and spare ones.
 MUST_CHECK enum status ports_build(struct bus_guest *guest, unsigned devices);
+/// A port with nobody's slot; NULL: none. Lock held.
+struct bus_port *ports_spare(struct bus_guest *guest);
 /// As firmware leaves them before the guest's first instruction; functions that are attached are in their
 /// slots. On the guest's CPU; lock held.
 void ports_start(struct bus_guest *guest);

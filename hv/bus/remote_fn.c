@@ -397,22 +397,14 @@ struct guest_pci_function remote_fn_card(struct remote_fn *fn)
     return (struct guest_pci_function){.config_read = config_read, .config_write = config_write, .dev = fn};
 }
 
-static enum status plug_port(struct remote_fn *fn)
-{
-    for (unsigned i = 0; i < fn->guest->port_count; i++) {
-        if (fn->guest->ports[i].fn)
-            continue;
-        fn->port = &fn->guest->ports[i];
-        fn->port->fn = fn;
-        return OK;
-    }
-    return ERR_NOMEM;
-}
-
 enum status remote_fn_plug(struct remote_fn *fn)
 {
-    if (fn->guest->layout == BOOT_BUS_PORTS)
-        return plug_port(fn);
+    if (fn->guest->layout == BOOT_BUS_PORTS) {
+        fn->port = ports_spare(fn->guest);
+        if (fn->port)
+            fn->port->fn = fn;
+        return fn->port ? OK : ERR_NOMEM;
+    }
     for (unsigned device = FIRST_DEVICE; device < 31; device++) {
         struct guest_pci_function f = {.bus = 0,
                                        .devfn = (uint8_t)(device << 3),

@@ -89,6 +89,8 @@ _Noreturn void sched_run(void (*tend)(void))
                 bus_guest_collect(g->bus);
                 continue;
             }
+            if (atomic_load(&g->state) != GUEST_RUNNING)
+                bus_guest_rest(g->bus);
             guest_start_waiting(g);
             (void)guest_isa_tick(g);
             // Once one of them has stopped or reset the guest, the others run no more.

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Arrival, loss, return, power switch and hand-over of a remote function as an unmodified Debian kernel lives through them: the events of a PCIe
+hot-plug slot. Each time the function is there it does its work: a serial card with the kernel's own driver answers over its line."""
+import re
+import socket
+import threading
+import time
+
+import pair
+from farbuslab import guest
+from test_linux import OF_THE_CPU, OF_THE_IOMMU
+
+SCRIPT = r"""
+card=/sys/bus/pci/devices/0000:01:00.0
+power=/sys/bus/pci/slots/1/power
+here() { [ -e $card/tty ]; }
+gone() { [ ! -e $card ]; }
+talk() {
+    must within 120 here
+    local tty=$(basename $card/tty/*) answer=nothing
+    stty -F /dev/$tty raw -echo
+    exec 3<>/dev/$tty
+    echo "question $1" >&3
+    read -t 60 answer <&3
+    exec 3<&-
+    say "$1: $answer"
+}
+say "slots $(ls /sys/bus/pci/slots | tr '\n' ' ')"
+say "slot 1 power $(cat $power)"
+say "starts without"
+talk arrival
+say "wants loss"
+must within 120 gone
+say "wants return"
+talk return
+echo 0 >$power
+must within 60 gone
+say "power $(cat $power)"
+echo 1 >$power
+talk power
+echo 1 >$card/reset && say "reset through the slot"
+talk reset
+say "wants detach"
+must within 60 gone
+say "wants attach"
+talk attach
+warnings
+say "done"
+poweroff -f
+"""
+ORDER = ["arrival", "return", "power", "reset", "attach"]
+
+
+class Line(threading.Thread):
+    """The other end of the serial card's line, of every QEMU that serves it: answers each question."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.heard, self.ended = path, [], False
+
+    def run(self):
+        while not self.ended:
+            try:
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(self.path)
+                    self.serve(s)
+            except OSError:
+                time.sleep(0.1)
+
+    def serve(self, s):
+        text = b""
+        while data := s.recv(1):
+            text += data
+            if not text.endswith(b"\n"):
+                continue
+            if b"question" in text:  # the remote's firmware prints on this line, too
+                text = text[text.index(b"question"):]
+                self.heard.append(text.decode().strip())
+                time.sleep(0.2)  # the guest is in read() by then
+                s.sendall(b"answer to " + text)
+            text = b""
+
+
+def test_a_function_comes_and_goes(lab):
+    section = ("[guest linux]\nmemory = 256M\nkernel = vmlinuz\ninitrd = initrd\nwait = 0\ncmdline = console=ttyS0,115200 panic=-1\n"
+               "device = remote1/0000:00:06.0\n")
+    l = lab(pair.description([section], ["serial"], line=["-chardev", "socket,id=line,path=line,server=on,wait=off"], remote_start=False,
+                             host={"memory": 512}, files={"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(SCRIPT)}))
+    host, remote = l["host1"], l["remote1"]
+    console = host.console
+    line = Line(f"{l.run_dir}/line")
+    l.start()
+    line.start()
+    try:
+        console.expect(r"linux\| guest: starts without", 900)
+        assert 'guest "linux" 01:00.0 (slot 1)  wanted' in pair.ask(host, "devices", "wanted")
+        remote.start()
+        console.expect(r"linux\| guest: wants loss", 600)
+        remote.kill()
+        console.expect(r"linux\| guest: wants return", 600)
+        remote.start()
+        console.expect(r"linux\| guest: wants detach", 600)
+        console.send("detach linux remote1/0000:00:06.0\r")
+        console.expect(r"linux\| guest: wants attach", 300)
+        assert "no guest names a remote function" in pair.ask(host, "devices", "remote function")
+        console.send("attach linux remote1/0000:00:06.0\r")
+        console.expect(r"linux\| guest: done", 600)
+        console.expect(r"linux: stopped: powered off", 300)
+    finally:
+        line.ended = True
+    text = console.text
+    assert re.search(r"guest: slots 1 2 3 4 5 ", text)  # one for the device line, and spare ones
+    assert re.findall(r"guest: (\w+): answer to question (\w+)", text) == [(word, word) for word in ORDER]
+    assert line.heard == [f"question {word}" for word in ORDER]
+    assert "guest: slot 1 power 0" in text  # an empty slot is switched off
+    assert "guest: power 0" in text
+    assert "guest: reset through the slot" in text
+    assert [m[0] for m in re.finditer(r"guest: FAILED.*", text)] == []
+    # the guest was asked, and switched the slot off: the card was not pulled
+    assert re.search(r"pciehp: Slot\(1\): .*[Bb]utton press", text)
+    mine = r"clocksource|Unstable clock|local clock|trace_clock|kernel command line|" + OF_THE_CPU + "|" + OF_THE_IOMMU
+    assert [w[0] for w in re.finditer(r"guest: warning: .*", text) if not re.search(mine, w[0])] == []
