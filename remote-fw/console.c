@@ -122,7 +122,7 @@ static void run_links(int argc, char *argv[])
                  "RTT %llu us RTO %llu us, completions waiting %u (most %llu), attached %llu refused %llu",
                  h->node, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
                  (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
-                 (ull)(s.rto_ns / 1000), h->pending_count, (ull)h->pending_peak, (ull)h->attaches,
+                 (ull)(s.rto_ns / 1000), h->completions.count, (ull)h->completions.peak, (ull)h->attaches,
                  (ull)h->refused);
     }
     if (!n)

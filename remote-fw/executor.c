@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The completer (remote-fw/executor.h). Completion statuses: PCIe Base 4.0, 2.2.9 and 2.3.1.
 #include "remote-fw/executor.h"
+#include "drivers/pci_regs.h"
 #include "rt/log.h"
 #include <string.h>
-
-#define COMMAND_BUS_MASTER 0x04u
 
 const char *refusal_name(enum refusal r)
 {
@@ -147,8 +146,13 @@ static uint32_t config_read(const struct job *j, uint16_t offset, unsigned width
 /// Sets what the table lets through. False: nothing of it.
 static bool config_write(const struct job *j, uint16_t offset, unsigned width, uint32_t value)
 {
-    const struct function *f = j->f;
+    struct function *f = j->f;
     struct config_masks m = config_masks(&f->config, offset, width);
+    if (f->dma.on && offset <= PCI_COMMAND && offset + width > PCI_COMMAND) {
+        unsigned shift = 8u * (unsigned)(PCI_COMMAND - offset);
+        m.write |= PCI_COMMAND_MASTER << shift;
+        f->dma.master = value >> shift & PCI_COMMAND_MASTER;
+    }
     if (!(m.write | m.w1c))
         return false;
     if ((m.write | m.w1c) != ones(width)) {
@@ -164,21 +168,20 @@ static bool config_write(const struct job *j, uint16_t offset, unsigned width, u
 
 static void check_bus_master(struct job *j)
 {
-    if (j->request->space != SPACE_CONFIG || !j->request->write || j->offset > 4 ||
-        j->offset + j->access.size <= 4)
+    if (j->f->dma.on || j->request->space != SPACE_CONFIG || !j->request->write || j->offset > PCI_COMMAND ||
+        j->offset + j->access.size <= PCI_COMMAND)
         return;
-    if (!(j->data[4 - j->offset] & COMMAND_BUS_MASTER))
+    if (!(j->data[PCI_COMMAND - j->offset] & PCI_COMMAND_MASTER))
         return;
     count_refusal(j, REFUSED_BUS_MASTER);
     if (j->f->bus_master_told)
         return;
     j->f->bus_master_told = true;
-    log_warn(
-        "lend",
-        PCI_FORMAT
-        ": bus mastering refused: DMA of lent functions is not confined by this remote yet; the function "
-        "would write into this machine's memory",
-        PCI_ARGS(j->f->info.at));
+    log_warn("lend",
+             PCI_FORMAT ": bus mastering refused: %s; the function would write into this machine's memory",
+             PCI_ARGS(j->f->info.at),
+             j->f->info.flags & WIRE_FN_DMA ? "its host did not ask for DMA first"
+                                            : "no IOMMU of this machine confines it");
 }
 
 static uint64_t load(const uint8_t *from, unsigned width)

@@ -7,6 +7,7 @@
 #include "drivers/pci.h"
 #include "net/wire.h"
 #include "remote-fw/config_mask.h"
+#include "remote-fw/dma.h"
 #include "rt/status.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,7 +42,7 @@ enum refusal {
     REFUSED_MSIX,       // touches the MSI-X table, which is the remote's to program
     REFUSED_UNREACHED,  // no MMIO window left for this part of the BAR
     REFUSED_PROTECTED,  // configuration write that touched only protected bits
-    REFUSED_BUS_MASTER, // asked for bus mastering, which this remote cannot confine
+    REFUSED_BUS_MASTER, // asked for bus mastering without DMA_START
     REFUSAL_COUNT
 };
 const char *refusal_name(enum refusal r);
@@ -75,13 +76,37 @@ struct function_reset {
     uint64_t count, failed;
 };
 
+/// Where a function is between rounds of its DMA engine: an interrupt is told only behind a round that began
+/// after it came.
+enum round_state {
+    ROUND_OFF,    // no DMA: nothing waits
+    ROUND_IDLE,   // what was noted may be told
+    ROUND_WANTED, // something was noted
+    ROUND_RUNS,   // what comes now waits for the next one
+};
+
 /// What its host wants of it (remote-fw/interrupts.c).
 struct function_interrupts {
+    enum round_state round;
+    bool intx_noted; // a change of INTx waits to be told: it is...
+    bool intx_value;
     uint8_t mode;       // enum wire_interrupt_mode
     bool asserted;      // INTx: told, and neither ended nor gone since
     bool ended;         // INTx: look at once
     uint64_t looked_ns; // INTx
     uint64_t told;      // events told to hosts
+};
+
+/// Its DMA (remote-fw/mastering.c).
+struct function_dma {
+    bool on;     // from DMA_START until reset or release
+    bool master; // Bus Master Enable, which is the guest's bit meanwhile
+    void *space; // its address space, while on
+    struct dma engine;
+    uint64_t wanted; // number of the round that somebody waits for
+    uint64_t sent_before, interval_ns, due_ns;
+    uint64_t faults, faults_ns;
+    unsigned faults_told; // since faults_ns
 };
 
 struct function {
@@ -94,6 +119,7 @@ struct function {
     struct config_map config;
     struct function_reset reset;
     struct function_interrupts interrupts;
+    struct function_dma dma;
 
     enum function_state state;
     const void *owner;     // NULL: nobody

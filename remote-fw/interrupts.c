@@ -15,7 +15,8 @@ static struct slot {
     bool has_vector;
     struct interrupt_message message;
 } slots[INTERRUPT_SLOTS];
-static _Atomic uint64_t raised[INTERRUPT_SLOTS / 64]; // a second message before the first was told is one
+static _Atomic uint64_t raised[INTERRUPT_SLOTS / 64]; // a second message before the first was noted is one
+static uint64_t noted[INTERRUPT_SLOTS / 64];          // and before the first was told
 static interrupt_vector_fn *take_vector;
 
 void interrupts_start(interrupt_vector_fn *vector)
@@ -28,11 +29,11 @@ void interrupts_raise(unsigned slot)
     atomic_fetch_or(&raised[slot / 64], 1ull << slot % 64);
 }
 
-static bool clear(unsigned slot)
+static void forget(unsigned slot)
 {
     uint64_t bit = 1ull << slot % 64;
-    return atomic_load_explicit(&raised[slot / 64], memory_order_relaxed) & bit &&
-           atomic_fetch_and(&raised[slot / 64], ~bit) & bit;
+    atomic_fetch_and(&raised[slot / 64], ~bit);
+    noted[slot / 64] &= ~bit;
 }
 
 static uint32_t get(const struct function *f, unsigned offset, unsigned size)
@@ -45,8 +46,11 @@ static void put(const struct function *f, unsigned offset, unsigned size, uint32
     f->ops->config_write(f->device, (uint16_t)offset, size, value);
 }
 
+/// Not with DMA: then it is the guest's.
 static void set_bus_master(const struct function *f, bool on)
 {
+    if (f->dma.on)
+        return;
     uint32_t was = get(f, PCI_COMMAND, 2);
     uint32_t is = on ? was | PCI_COMMAND_MASTER : was & ~PCI_COMMAND_MASTER;
     if (is != was)
@@ -73,7 +77,7 @@ static struct slot *take_slot(struct function *f, uint16_t entry)
         if (!s->has_vector && (!take_vector || take_vector(i, &s->message) != OK))
             return NULL;
         s->has_vector = true;
-        clear(i); // what came for whoever had it
+        forget(i); // what came for whoever had it
         s->f = f;
         s->entry = entry;
         return s;
@@ -87,7 +91,7 @@ static void free_slots(const struct function *f)
         if (slots[i].f != f)
             continue;
         slots[i].f = NULL;
-        clear(i);
+        forget(i);
     }
 }
 
@@ -185,7 +189,7 @@ void interrupts_off(struct function *f)
     }
     free_slots(f);
     irq->mode = INTERRUPTS_OFF;
-    irq->asserted = irq->ended = false;
+    irq->asserted = irq->ended = irq->intx_noted = false;
 }
 
 enum wire_status interrupts_set(struct function *f, const void *body, size_t size)
@@ -216,37 +220,73 @@ enum wire_status interrupts_set(struct function *f, const void *body, size_t siz
 
 void interrupts_eoi(struct function *f)
 {
-    f->interrupts.asserted = false;
+    f->interrupts.asserted = f->interrupts.intx_noted = false;
     f->interrupts.ended = true; // look at once
 }
 
-bool interrupts_intx(struct function *f, uint64_t now_ns, bool *asserted)
+void interrupts_intx_note(struct function *f, uint64_t now_ns)
 {
     struct function_interrupts *irq = &f->interrupts;
-    if (irq->mode != INTERRUPTS_INTX || (!irq->ended && now_ns - irq->looked_ns < INTX_LOOK_NS))
-        return false;
+    if (irq->round == ROUND_RUNS || (!irq->ended && now_ns - irq->looked_ns < INTX_LOOK_NS))
+        return;
     irq->looked_ns = now_ns;
     irq->ended = false;
     // The line itself stays disabled: Interrupt Status tells the same, and no pin of this machine is driven.
     uint32_t status = get(f, PCI_STATUS, 2);
-    *asserted = status != 0xffff && status & STATUS_INTERRUPT;
-    return *asserted != irq->asserted;
+    irq->intx_value = status != 0xffff && status & STATUS_INTERRUPT;
+    irq->intx_noted = irq->intx_value != irq->asserted;
+    if (irq->intx_noted && irq->round == ROUND_IDLE)
+        irq->round = ROUND_WANTED;
+}
+
+bool interrupts_intx(struct function *f, bool *asserted)
+{
+    struct function_interrupts *irq = &f->interrupts;
+    *asserted = irq->intx_value;
+    return irq->intx_noted && irq->round <= ROUND_IDLE;
 }
 
 void interrupts_intx_told(struct function *f, bool asserted)
 {
     f->interrupts.asserted = asserted;
+    f->interrupts.intx_noted = false;
+}
+
+/// Not with a round under way: it may have passed what this message speaks of.
+static bool note(unsigned slot)
+{
+    struct function *f = slots[slot].f;
+    if (f && f->interrupts.round == ROUND_RUNS)
+        return false;
+    if (f && f->interrupts.round == ROUND_IDLE)
+        f->interrupts.round = ROUND_WANTED;
+    return true;
+}
+
+void interrupts_note(void)
+{
+    for (unsigned w = 0; w < INTERRUPT_SLOTS / 64; w++) {
+        uint64_t came = atomic_load_explicit(&raised[w], memory_order_relaxed), take = 0;
+        for (; came; came &= came - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(came);
+            if (note(64 * w + bit))
+                take |= 1ull << bit;
+        }
+        if (take)
+            noted[w] |= atomic_fetch_and(&raised[w], ~take) & take;
+    }
 }
 
 bool interrupts_take(unsigned *slot, struct function **f, uint16_t *entry)
 {
     for (unsigned i = *slot; i < INTERRUPT_SLOTS; i++) {
-        if (i % 64 == 0 && !atomic_load_explicit(&raised[i / 64], memory_order_relaxed)) {
+        if (i % 64 == 0 && !noted[i / 64]) {
             i += 63;
             continue;
         }
-        if (!clear(i) || !slots[i].f)
+        if (!(noted[i / 64] >> i % 64 & 1) || !slots[i].f || slots[i].f->interrupts.round > ROUND_IDLE)
             continue;
+        noted[i / 64] &= ~(1ull << i % 64);
         *slot = i;
         *f = slots[i].f;
         *entry = slots[i].entry;
@@ -258,5 +298,5 @@ bool interrupts_take(unsigned *slot, struct function **f, uint16_t *entry)
 void interrupts_keep(unsigned slot)
 {
     if (slots[slot].f)
-        interrupts_raise(slot);
+        noted[slot / 64] |= 1ull << slot % 64;
 }

@@ -2,7 +2,7 @@
 // Interrupts of lent functions: programs MSI and MSI-X of the real function with vectors of this machine,
 // looks at Interrupt Status for INTx, and says what came. Must not know links or owners. Reaches a function
 // through its ops only. Invariant: a message that was sent is told at least once after it was sent, and never
-// to who came later; bus mastering is on exactly while messages are.
+// to who came later; without DMA, bus mastering is on exactly while messages are.
 #pragma once
 #include "remote-fw/function.h"
 
@@ -29,12 +29,15 @@ void interrupts_raise(unsigned slot);
 
 /// The guest served INTx: look again.
 void interrupts_eoi(struct function *f);
-/// Did Interrupt Status change what the host has to know? Then `*asserted` is to be told, and
-/// interrupts_intx_told called when it was.
-bool interrupts_intx(struct function *f, uint64_t now_ns, bool *asserted);
+/// INTx is wanted: looks at Interrupt Status, now and then. A change is noted, like a message.
+void interrupts_intx_note(struct function *f, uint64_t now_ns);
+/// Is there a change to tell? Then `*asserted` is it, and interrupts_intx_told called when it was told.
+bool interrupts_intx(struct function *f, bool *asserted);
 void interrupts_intx_told(struct function *f, bool asserted);
-/// Takes a message that came, from slot *slot on (begin with 0; may be INTERRUPT_SLOTS afterwards). False:
-/// none.
+/// Messages that came are noted: of functions with DMA, behind their next round, else now, they can be taken.
+void interrupts_note(void);
+/// Takes a message that was noted, from slot *slot on (begin with 0; may be INTERRUPT_SLOTS afterwards).
+/// False: none.
 bool interrupts_take(unsigned *slot, struct function **f, uint16_t *entry);
 /// It could not be told now: it stays.
 void interrupts_keep(unsigned slot);

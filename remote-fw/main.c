@@ -10,7 +10,9 @@
 #include "remote-fw/device.h"
 #include "remote-fw/lending.h"
 #include "remote-fw/server.h"
+#include "remote-fw/spaces.h"
 #include "remote-fw/vectors.h"
+#include "rt/frames.h"
 #include "rt/irq.h"
 #include "rt/log.h"
 #include "rt/role.h"
@@ -140,6 +142,8 @@ _Noreturn void role_main(const struct boot_info *info)
     struct nic *nic = start_network(info, &nic_device);
     choose_functions(info, nic_device);
     vectors_start(&functions);
+    const struct mastering_machine *machine = spaces_start(&functions);
+    mastering_start(&functions, machine, &server_mastering_link, frames_stats().free / 4 * 3);
     memcpy(&unicast_to, info->node.peer, sizeof unicast_to);
 
     net_lock();

@@ -42,49 +42,28 @@ static struct server_host *owner_of(const struct function *f)
 
 // --- completions ---
 
-/// False: the link is full, keep it.
-static bool try_send(struct server_host *host, const struct wire_record *rec, const void *data, size_t size)
-{
-    enum status s = link_send(host->link, rec, NULL, 0, data, size);
-    server.busy = host->unflushed = true;
-    if (s == ERR_BUSY)
-        return false;
-    if (s != OK) // the link goes down; so do the host's claims, and nobody waits any more
-        log_debug("lend", "host \"%s\": completion not sent: %s", host->node, status_name(s));
-    return true;
-}
-
-static void complete(struct server_host *host, uint16_t handle, uint16_t tag, enum wire_status status,
-                     const void *data, size_t size)
+/// `after`: executed at this function, so behind its next round.
+static void complete_after(struct server_host *host, uint16_t handle, uint16_t tag, enum wire_status status,
+                           const void *data, size_t size, struct function *after)
 {
     struct wire_record rec = {
         .type = size ? REC_CPLD : REC_CPL, .status = (uint8_t)status, .function = handle, .tag = tag};
     if (host->close_why)
         return;
-    if (host->pending_count == 0 && try_send(host, &rec, data, size))
-        return;
-    if (host->pending_count == SERVER_PENDING_MAX) {
-        host->close_why = "more requests outstanding than this remote keeps completions for";
-        return;
+    server.busy = host->unflushed = true;
+    uint64_t round = after ? mastering_want(after) : 0;
+    if (host->completions.count == COMPLETIONS_MAX) { // a burst of reads: do now what the poll would
+        mastering_poll(time_ns());
+        completions_send(&host->completions, host->link);
     }
-    unsigned slot = (host->pending_first + host->pending_count++) % SERVER_PENDING_MAX;
-    host->pending[slot].rec = rec;
-    host->pending[slot].size = (uint16_t)size;
-    if (size)
-        memcpy(host->pending[slot].data, data, size);
-    if (host->pending_count > host->pending_peak)
-        host->pending_peak = host->pending_count;
+    if (completions_add(&host->completions, host->link, &rec, data, size, after, round) != OK)
+        host->close_why = "more requests outstanding than this remote keeps completions for";
 }
 
-static void send_pending(struct server_host *host)
+static void complete(struct server_host *host, uint16_t handle, uint16_t tag, enum wire_status status,
+                     const void *data, size_t size)
 {
-    while (host->pending_count) {
-        unsigned slot = host->pending_first;
-        if (!try_send(host, &host->pending[slot].rec, host->pending[slot].data, host->pending[slot].size))
-            return;
-        host->pending_first = (slot + 1) % SERVER_PENDING_MAX;
-        host->pending_count--;
-    }
+    complete_after(host, handle, tag, status, data, size, NULL);
 }
 
 /// Gives credits back in batches. When the link is full they wait for the next poll.
@@ -113,6 +92,7 @@ static void complete_attach(struct server_host *host, struct function *f, uint16
 static void release(struct function *f, const char *why)
 {
     log_info("lend", PCI_FORMAT " released by host \"%s\": %s", PCI_ARGS(f->info.at), server_owner(f), why);
+    mastering_end(f);
     interrupts_off(f);
     functions_release(server.functions, f);
     server.changed = true;
@@ -158,6 +138,14 @@ static void attach(struct server_host *host, const struct wire_record *rec, cons
         reset_begin(f, time_ns());
 }
 
+static void begin_dma(struct server_host *host, const struct wire_record *rec, struct function *f)
+{
+    uint32_t slots = 0;
+    enum wire_status status = f->state == FUNCTION_LENT ? mastering_begin(f, &slots) : CPL_CRS;
+    struct wire_dma_started started = {.slots = slots};
+    complete(host, rec->function, rec->tag, status, &started, status == CPL_SC ? sizeof started : 0);
+}
+
 static void control(struct server_host *host, const struct wire_record *rec, const void *body, size_t size)
 {
     struct function *f = functions_of(server.functions, host, rec->function);
@@ -171,6 +159,10 @@ static void control(struct server_host *host, const struct wire_record *rec, con
                  f->state == FUNCTION_RESETTING ? CPL_CRS : interrupts_set(f, body, size), NULL, 0);
         return;
     }
+    if (rec->type == REC_DMA_START) {
+        begin_dma(host, rec, f);
+        return;
+    }
     if (rec->type == REC_RESET) {
         if (f->state == FUNCTION_RESETTING) {
             complete(host, rec->function, rec->tag, CPL_CRS, NULL, 0);
@@ -178,6 +170,7 @@ static void control(struct server_host *host, const struct wire_record *rec, con
         }
         f->pending_type = REC_RESET;
         f->pending_tag = rec->tag;
+        mastering_end(f);
         interrupts_off(f);
         reset_begin(f, time_ns());
         return;
@@ -242,22 +235,59 @@ static void poll_resets(uint64_t now)
     }
 }
 
-// --- interrupts ---
+// --- interrupts and DMA ---
+
+static enum status send_event(struct function *f, uint8_t type, const void *body, size_t size,
+                              const void *data, size_t data_size)
+{
+    struct server_host *host = owner_of(f);
+    struct wire_record rec = {.type = type, .function = f->handle};
+    if (!host || !host->link || host->close_why)
+        return ERR_LINK_DOWN;
+    enum status s = link_send(host->link, &rec, body, size, data, data_size);
+    if (s != ERR_BUSY)
+        server.busy = host->unflushed = true;
+    return s;
+}
+
+static size_t event_room(struct function *f)
+{
+    struct server_host *host = owner_of(f);
+    return host && host->link ? link_room(host->link) : 0;
+}
+
+static size_t event_room_max(struct function *f)
+{
+    struct server_host *host = owner_of(f);
+    return host && host->link ? link_room_max(host->link) : 0;
+}
+
+const struct mastering_link server_mastering_link = {
+    .send = send_event, .room = event_room, .room_max = event_room_max};
 
 /// False: not now. Completions that wait were earlier.
 static bool tell(struct function *f, uint8_t type, const void *body, size_t size)
 {
     struct server_host *host = owner_of(f);
-    struct wire_record rec = {.type = type, .function = f->handle};
-    if (!host || !host->link || host->close_why || host->pending_count ||
-        link_send(host->link, &rec, body, size, NULL, 0) != OK)
+    if (!host || host->completions.count || send_event(f, type, body, size, NULL, 0) != OK)
         return false;
     f->interrupts.told++;
-    server.busy = host->unflushed = true;
     return true;
 }
 
-static void poll_interrupts(uint64_t now)
+/// What came is noted, before the rounds.
+static void note_interrupts(uint64_t now)
+{
+    interrupts_note();
+    for (unsigned i = 0; i < server.functions->count; i++) {
+        struct function *f = &server.functions->all[i];
+        if (f->interrupts.mode == INTERRUPTS_INTX)
+            interrupts_intx_note(f, now);
+    }
+}
+
+/// What was noted is told, behind the rounds.
+static void tell_interrupts(void)
 {
     struct function *f;
     uint16_t entry;
@@ -269,7 +299,7 @@ static void poll_interrupts(uint64_t now)
     for (unsigned i = 0; i < server.functions->count; i++) {
         bool asserted;
         f = &server.functions->all[i];
-        if (f->interrupts.mode != INTERRUPTS_INTX || !interrupts_intx(f, now, &asserted))
+        if (f->interrupts.mode != INTERRUPTS_INTX || !interrupts_intx(f, &asserted))
             continue;
         struct wire_intx intx = {.pin = f->info.pin, .asserted = asserted};
         if (tell(f, REC_INTX, &intx, sizeof intx))
@@ -281,9 +311,9 @@ uint64_t server_looks_ns(uint64_t most)
 {
     for (unsigned i = 0; i < server.functions->count; i++) {
         if (server.functions->all[i].interrupts.mode == INTERRUPTS_INTX && most > INTX_SLEEP_NS)
-            return INTX_SLEEP_NS;
+            most = INTX_SLEEP_NS;
     }
-    return most;
+    return mastering_next_ns(time_ns(), most);
 }
 
 // --- link events ---
@@ -310,7 +340,7 @@ static void on_up(void *ctx, struct link *link)
     struct server_host *host = ctx;
     release_all(host, "new session");
     host->link = link;
-    host->pending_count = 0;
+    host->completions.count = 0;
     host->close_why = NULL;
 }
 
@@ -328,8 +358,19 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
     case REC_DETACH:
     case REC_RESET:
     case REC_INTERRUPTS:
+    case REC_DMA_START:
         control(host, rec, body, size);
         return;
+    case REC_DMA_MAP:
+    case REC_DMA_UNMAP:
+    case REC_DMA_DATA: {
+        struct function *master = functions_of(server.functions, host, rec->function);
+        if (master)
+            mastering_input(master, rec->type, body, size);
+        else
+            server.functions->counters.refused[REFUSED_HANDLE]++;
+        return;
+    }
     case REC_EOI: {
         struct function *ended = functions_of(server.functions, host, rec->function);
         if (ended)
@@ -343,19 +384,15 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
     }
     struct function *f = executor_run(server.functions, host, rec, body, size, &out);
     if (out.wanted)
-        complete(host, rec->function, rec->tag, out.status, out.data, out.size);
-    if (f)
+        complete_after(host, rec->function, rec->tag, out.status, out.data, out.size, f);
+    if (f) {
+        mastering_touched(f, time_ns());
         return_credits(host, f);
+    }
 }
 
-/// Frozen links keep their functions; the link itself says so on the log.
-static void on_frozen(void *ctx, struct link *link)
-{
-    (void)ctx;
-    (void)link;
-}
-
-static void on_resumed(void *ctx, struct link *link)
+/// Frozen, or back again: it keeps its functions; the link itself says so on the log.
+static void on_change(void *ctx, struct link *link)
 {
     (void)ctx;
     (void)link;
@@ -366,7 +403,7 @@ static void forget(struct server_host *host, const char *why)
     release_all(host, why);
     host->link = NULL;
     host->node[0] = 0;
-    host->pending_count = 0;
+    host->completions.count = 0;
 }
 
 static void on_down(void *ctx, struct link *link, const char *why)
@@ -379,8 +416,8 @@ static void on_down(void *ctx, struct link *link, const char *why)
 static const struct link_events events = {
     .up = on_up,
     .record = on_record,
-    .frozen = on_frozen,
-    .resumed = on_resumed,
+    .frozen = on_change,
+    .resumed = on_change,
     .down = on_down,
 };
 
@@ -410,18 +447,22 @@ void server_start(struct functions *functions, const char *node, uint32_t unicas
 
 bool server_poll(void)
 {
-    poll_resets(time_ns());
+    uint64_t now = time_ns();
+    poll_resets(now);
+    note_interrupts(now);
+    if (mastering_poll(now))
+        server.busy = true;
     for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
         struct server_host *host = &server.hosts[i];
-        if (host->link && host->pending_count)
-            send_pending(host);
+        if (host->link && completions_send(&host->completions, host->link))
+            server.busy = host->unflushed = true;
     }
     for (unsigned i = 0; i < server.functions->count; i++) {
         struct function *f = &server.functions->all[i];
         if (f->owner && f->credits_used >= FUNCTION_CREDITS_BATCH)
             return_credits(owner_of(f), f);
     }
-    poll_interrupts(time_ns());
+    tell_interrupts();
     for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
         struct server_host *host = &server.hosts[i];
         if (!host->link)

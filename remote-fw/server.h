@@ -5,28 +5,23 @@
 // completed exactly once, in spite of a full link.
 #pragma once
 #include "net/link.h"
+#include "remote-fw/completions.h"
 #include "remote-fw/executor.h"
+#include "remote-fw/mastering.h"
 
 #define SERVER_HOSTS_MAX 8u
-/// Completions kept for a host whose link is full. A host that has more outstanding than this breaks the
-/// protocol.
-#define SERVER_PENDING_MAX 64u
-
 struct server_host {
     struct link *link; // NULL: free row
     char node[WIRE_NAME_MAX];
     uint32_t peer;
     bool unflushed;        // something was appended since the last poll
     const char *close_why; // set: to be closed at the next poll
-    struct {
-        struct wire_record rec;
-        uint8_t data[WIRE_ACCESS_MAX];
-        uint16_t size;
-    } pending[SERVER_PENDING_MAX];
-    unsigned pending_first, pending_count;
-    uint64_t attaches, refused, pending_peak;
+    struct completions completions;
+    uint64_t attaches, refused;
 };
 
+/// How mastering reaches the owners of functions.
+extern const struct mastering_link server_mastering_link;
 /// Starts serving `functions` (kept): resets them all, listens for hosts and announces. `unicast_to`:
 /// discovery_announce.
 void server_start(struct functions *functions, const char *node, uint32_t unicast_to);
@@ -36,7 +31,8 @@ bool server_poll(void);
 /// Ends all links (the machine goes down): hosts learn at once.
 void server_stop(const char *why);
 
-/// How long this CPU may sleep, at most `most`: an INTx is not heard, it must be looked for.
+/// How long this CPU may sleep, at most `most`: neither an INTx nor a write to memory is heard, they must be
+/// looked for.
 uint64_t server_looks_ns(uint64_t most);
 struct functions *server_functions(void);
 /// NULL: row not in use.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: remote-fw/server.c remote-fw/executor.c remote-fw/functions.c remote-fw/interrupts.c
+// LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
+// LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c remote-fw/interrupts.c
 // LINK: remote-fw/config_mask.c remote-fw/reset.c net/wire.c
 //
 // Interrupts on the remote's side: what is programmed into the function, what is told to its host and in what
@@ -66,6 +67,23 @@ enum status link_send(struct link *link, const struct wire_record *rec, const vo
     free(copy);
     return OK;
 }
+size_t link_room(const struct link *link)
+{
+    return link->room ? 1440 : 0;
+}
+
+size_t link_room_max(const struct link *link)
+{
+    (void)link;
+    return 1440;
+}
+
+const char *link_peer_node(const struct link *link)
+{
+    (void)link;
+    return "?";
+}
+
 void link_flush(struct link *link)
 {
     (void)link;
