@@ -47,6 +47,8 @@
 #define INTEL_INT_RXT0                 (1u << 7)
 #define INTEL_RCTL                     0x0100
 #define INTEL_RCTL_EN                  (1u << 1)
+#define INTEL_RCTL_UPE                 (1u << 3) // unicast promiscuous
+#define INTEL_RCTL_MPE                 (1u << 4) // multicast promiscuous
 #define INTEL_RCTL_LPE                 (1u << 5)
 #define INTEL_RCTL_BAM                 (1u << 15)
 #define INTEL_RCTL_BSIZE_2048          (0u << 16)

@@ -142,6 +142,22 @@ static void irq_enable(struct nic *nic, bool on)
     intel_write(n, on ? INTEL_IMS : INTEL_IMC, INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_LSC);
 }
 
+static void promiscuous(struct nic *nic, bool on)
+{
+    struct intel_nic *n = intel_of(nic);
+    uint32_t was = intel_read(n, INTEL_RCTL);
+    uint32_t is = on ? was | INTEL_RCTL_UPE | INTEL_RCTL_MPE : was & ~(INTEL_RCTL_UPE | INTEL_RCTL_MPE);
+    if (is != was)
+        intel_write(n, INTEL_RCTL, is);
+}
+
+static bool room(struct nic *nic, unsigned frames)
+{
+    struct intel_nic *n = intel_of(nic);
+    uint32_t last = (n->tx_tail + frames) & (INTEL_TX_COUNT - 1); // descriptors are done in order
+    return frames < INTEL_TX_COUNT && *(volatile uint64_t *)&n->tx[last].control & INTEL_TXD_DD;
+}
+
 void intel_interrupt(void *ctx, uint8_t vector)
 {
     struct intel_nic *n = intel_of(ctx);
@@ -159,7 +175,12 @@ void intel_provoke(struct nic *nic)
     intel_write(n, INTEL_ICS, INTEL_INT_LSC);
 }
 
-static const struct nic_ops ops = {.send = send, .poll = poll, .link_up = link_up, .irq_enable = irq_enable};
+static const struct nic_ops ops = {.send = send,
+                                   .poll = poll,
+                                   .link_up = link_up,
+                                   .irq_enable = irq_enable,
+                                   .promiscuous = promiscuous,
+                                   .room = room};
 
 static void rings_start(struct intel_nic *n)
 {

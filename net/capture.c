@@ -143,8 +143,23 @@ static void irq_enable(struct nic *nic, bool on)
     capture.ops->irq_enable(nic, on);
 }
 
-static const struct nic_ops watching = {
-    .send = send, .poll = poll, .link_up = link_up, .irq_enable = irq_enable};
+static void promiscuous(struct nic *nic, bool on)
+{
+    if (capture.ops->promiscuous)
+        capture.ops->promiscuous(nic, on);
+}
+
+static bool room(struct nic *nic, unsigned frames)
+{
+    return !capture.ops->room || capture.ops->room(nic, frames);
+}
+
+static const struct nic_ops watching = {.send = send,
+                                        .poll = poll,
+                                        .link_up = link_up,
+                                        .irq_enable = irq_enable,
+                                        .promiscuous = promiscuous,
+                                        .room = room};
 
 static void received(void *ctx, const uint8_t *frame, size_t size)
 {

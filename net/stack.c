@@ -7,6 +7,7 @@
 #include "net/discovery_node.h"
 #include "net/link_node.h"
 #include "net/lwip/headers.h"
+#include "net/switch.h"
 #include "net/udp.h"
 #include "rt/log.h"
 #include "rt/spinlock.h"
@@ -67,6 +68,8 @@ static err_t output(struct netif *netif, struct pbuf *p)
             return ERR_BUF;
         pieces[n++] = (struct nic_piece){q->payload, q->len};
     }
+    if (!switch_from_stack(pieces, n))
+        return ERR_OK;
     enum status s = net.nic->ops->send(net.nic, pieces, n);
     return s == OK ? ERR_OK : s == ERR_BUSY ? ERR_MEM : ERR_IF;
 }
@@ -122,7 +125,8 @@ static void received(void *ctx, const uint8_t *frame, size_t size)
     struct udp_datagram dgram;
     switch (udp_carrier_claim(frame, size, &dgram)) {
     case UDP_NOT_OURS:
-        to_lwip(frame, size);
+        if (switch_from_wire(frame, size))
+            to_lwip(frame, size);
         return;
     case UDP_DAMAGED:
         net.stats.damaged++;
@@ -213,6 +217,8 @@ enum status net_start(struct nic *nic, const struct net_config *config)
     if (s != OK)
         return s;
     discovery_start(&udp_carrier, UDP_CARRIER_BROADCAST);
+    switch_start(nic, nic->mac);
+    switch_to_stack(to_lwip);
     nic->receive = received;
     nic->receive_ctx = NULL;
     netif_set_up(&net.netif);

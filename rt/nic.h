@@ -28,6 +28,10 @@ struct nic_ops {
     /// Lets a received frame raise nic->irq_vector (for an idle CPU), or not (while polling). No effect if
     /// irq_vector is 0.
     void (*irq_enable)(struct nic *nic, bool on);
+    /// Takes frames for any address, or only for its own and for all. NULL: it always takes all.
+    void (*promiscuous)(struct nic *nic, bool on);
+    /// True while at least `frames` more frames can be queued. NULL: not known.
+    bool (*room)(struct nic *nic, unsigned frames);
 };
 
 struct nic {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
-// LINK: net/discovery.c net/stack.c net/udp.c @lwip
+// LINK: net/discovery.c net/stack.c net/switch.c net/switch_filter.c net/udp.c @lwip
 //
 // The stack on a fake NIC, the test playing the rest of the LAN byte by byte: ARP, DHCP, datagrams right and
 // wrong. One program is one machine, so the tests run in this order and build on each other.
@@ -83,7 +83,8 @@ static void nic_irq(struct nic *nic, bool on)
     (void)nic;
     (void)on;
 }
-static const struct nic_ops ops = {nic_send, nic_poll, nic_link_up, nic_irq};
+static const struct nic_ops ops = {
+    .send = nic_send, .poll = nic_poll, .link_up = nic_link_up, .irq_enable = nic_irq};
 static struct nic nic = {.ops = &ops, .name = "fake", .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
 
 /// The next frame that the stack sent, NULL: none.

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The virtual switch: guests' virtual NICs, this machine's own stack (lwIP) and the wire share one NIC.
+// Frames of links never come here: net/stack.c takes them first. Every port's address is configured and
+// pinned, so nothing is learnt and nothing can be unlearnt by a flood of made-up addresses: a frame for an
+// address that is no port's goes to the wire, and from the wire only what is for a port (or for all) is
+// taken. Must not know guests, or what a virtual NIC looks like. Net lock held for every call (net/stack.h).
+// Invariants: a guest's frame leaves with the address of its port or not at all; no port ever sends or
+// receives a frame of a link; guests' frames leave room in the NIC's ring for links.
+#pragma once
+#include "rt/nic.h"
+#include "rt/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SWITCH_PORTS_MAX 32u
+#define SWITCH_FRAME_MAX 1518u // 1500 bytes, a header, and one VLAN tag
+#define SWITCH_QUEUE     128u  // frames that wait for one port
+#define SWITCH_RESERVE   16u   // places of the NIC's ring that guests' frames leave free
+
+struct switch_port;
+
+struct switch_config {
+    const char *name; // kept: "guest a, NIC 0"
+    uint8_t mac[6];   // unicast
+    uint64_t rate;    // bytes a second that it may send; 0: no limit
+    /// A frame has come for a port that had none waiting. From any CPU.
+    void (*attention)(void *ctx);
+    void *ctx;
+};
+
+struct switch_stats {
+    uint64_t sent, sent_bytes, received, received_bytes;
+    uint64_t spoofed;   // with a source address (or an ARP sender) that is not the port's
+    uint64_t forbidden; // frames of links, and of protocols between switches
+    uint64_t malformed; // too short or too long
+    uint64_t dropped;   // came while its queue was full
+    uint64_t held;      // it had to try again: over its rate, or the wire was busy
+};
+
+/// The NIC, and the address of this machine's own stack. Once. The NIC is asked to take all frames when the
+/// first port comes.
+void switch_start(struct nic *nic, const uint8_t mac[6]);
+/// ERR_BUSY: the address is in use here; ERR_INVAL: not a unicast address; ERR_NOMEM.
+MUST_CHECK enum status switch_add(const struct switch_config *config, struct switch_port **port);
+void switch_remove(struct switch_port *port);
+/// A frame from a port, without FCS. OK: sent, or dropped for good (and counted). ERR_BUSY: later. The bytes
+/// are free on return.
+MUST_CHECK enum status switch_send(struct switch_port *port, const struct nic_piece *pieces, unsigned count);
+/// The oldest frame that waits for a port; NULL: none. Valid until switch_drop.
+const uint8_t *switch_first(const struct switch_port *port, size_t *size);
+void switch_drop(struct switch_port *port);
+struct switch_stats switch_stats(const struct switch_port *port);
+/// The n-th port, NULL behind the last; its name (for the console).
+const struct switch_port *switch_get(unsigned n);
+const char *switch_name(const struct switch_port *port);
+
+// --- for net/stack.c ---
+
+/// A frame from the wire that is no link's: ports get their copies. True: the stack is to have it, too.
+bool switch_from_wire(const uint8_t *frame, size_t size);
+/// A frame from this machine's stack. True: it is to be sent on the wire (as well).
+bool switch_from_stack(const struct nic_piece *pieces, unsigned count);
+/// Where frames from ports for this machine's own stack go.
+void switch_to_stack(void (*input)(const uint8_t *frame, size_t size));
