@@ -26,9 +26,9 @@ struct mirror;
 #define MIRROR_CHUNKS       704u  // frames full of slots, of one function
 #define MIRROR_PENDING      65536u
 #define MIRROR_FAULTS       16u
-#define MIRROR_MEMORY_LIMIT (64ull << 20)                    // `dma = mirror`: the guest's memory at most
-#define MIRROR_POOL_BASE    ((8ull << 20) / FRAME_SIZE)      // frames for one guest, and
-#define MIRROR_POOL_PART    100u                             // a hundredth of its memory
+#define MIRROR_MEMORY_LIMIT (64ull << 20)               // `dma = mirror`: the guest's memory at most
+#define MIRROR_POOL_BASE    ((8ull << 20) / FRAME_SIZE) // frames for one guest, and
+#define MIRROR_POOL_PART    100u                        // a hundredth of its memory
 #define MIRROR_RECORD_MAX   WIRE_FRAME_MAX
 #define MIRROR_OFFENCES_MAX 256u // violations by a remote in one session: then its link is cut off
 
@@ -73,12 +73,12 @@ struct mirror {
     uint32_t mapped;     // of these
     uint32_t generation; // of the last mapping
     uint32_t round;
-    uint16_t domain;     // of the guest's, when it was looked at last
-    uint32_t received;   // DATA records of this session
-    uint32_t frames;     // full of slots
-    uint32_t offences;   // in this session
-    bool due;            // all of the guest's tables are to be looked at
-    bool spoiled;        // some slot is
+    uint16_t domain;   // of the guest's, when it was looked at last
+    uint32_t received; // DATA records of this session
+    uint32_t frames;   // full of slots
+    uint32_t offences; // in this session
+    bool due;          // all of the guest's tables are to be looked at
+    bool spoiled;      // some slot is
     bool told_no_slots, told_no_twins, told_fault, told_outside;
     struct slot_list readable, writeonly, idle; // idle: not mapped, the one used last first
     // DATA for pages the function may read and write, until the guest's CPU takes it

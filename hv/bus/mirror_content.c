@@ -37,8 +37,8 @@ static unsigned next_line(const uint8_t *page, const uint8_t *twin, unsigned at)
     return at;
 }
 
-/// [*start, end): the next bytes that differ, all of them and without one that does not. Returns end; start ==
-/// end == WIRE_DMA_PAGE: no more.
+/// [*start, end): the next bytes that differ, all of them and without one that does not. Returns end; start
+/// == end == WIRE_DMA_PAGE: no more.
 static unsigned next_bytes(const uint8_t *page, const uint8_t *twin, unsigned at, unsigned *start)
 {
     for (; at % 8 != 0 && page[at] == twin[at]; at++)
@@ -72,8 +72,10 @@ static unsigned next_bytes(const uint8_t *page, const uint8_t *twin, unsigned at
 /// As next_bytes, in whole lines: for pages that the function does not write.
 static unsigned next_lines(const uint8_t *page, const uint8_t *twin, unsigned at, unsigned *start)
 {
+    *start = at; // in the middle of a line: the record before this one was full
+    if (at % LINE == 0)
+        at = *start = next_line(page, twin, at);
     at = (at + LINE - 1) & ~(LINE - 1);
-    at = *start = next_line(page, twin, at);
     while (at < WIRE_DMA_PAGE && line_differs(page + at, twin + at))
         at += LINE;
     return at;
@@ -95,7 +97,8 @@ bool mirror_send(struct mirror *m, uint8_t type, const void *body, size_t body_s
     return false;
 }
 
-/// Runs from *at on into the record buffer, `room` bytes at most. against NULL: all bytes. Returns their size.
+/// Runs from *at on into the record buffer, `room` bytes at most. against NULL: all bytes. Returns their
+/// size.
 static size_t collect(struct mirror *m, const uint8_t *page, const uint8_t *against, bool exact, unsigned *at,
                       size_t room)
 {

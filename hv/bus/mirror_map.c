@@ -26,8 +26,9 @@ static void refuse(struct mirror *m, uint64_t iova, bool *told, const char *why)
         return;
     *told = true;
     log_warn("bus",
-             REMOTE_FN_FORMAT ": guest \"%s\" maps more than there is room for, or what is not its memory: %s; "
-                              "the function does not see its address 0x%llx",
+             REMOTE_FN_FORMAT
+             ": guest \"%s\" maps more than there is room for, or what is not its memory: %s; "
+             "the function does not see its address 0x%llx",
              REMOTE_FN_ARGS(m->fn), m->fn->guest->name, why, (unsigned long long)iova);
 }
 
@@ -45,8 +46,9 @@ static void flush_unmaps(struct unmaps *u)
 {
     if (u->first == u->end || u->over)
         return;
-    const struct wire_dma_unmap record = {
-        .iova = u->first, .pages = (uint32_t)((u->end - u->first) / WIRE_DMA_PAGE), .seen = mirror_seen(u->m)};
+    const struct wire_dma_unmap record = {.iova = u->first,
+                                          .pages = (uint32_t)((u->end - u->first) / WIRE_DMA_PAGE),
+                                          .seen = mirror_seen(u->m)};
     u->first = u->end = 0;
     u->over = !mirror_send(u->m, REC_DMA_UNMAP, &record, sizeof(record), NULL, 0, u->until);
 }
@@ -110,7 +112,8 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
     const struct bus_memory *memory = &dma->memory;
     uint8_t *page = memory->page(memory->ctx, gpa);
     if (!page || (iova >= WIRE_DMA_MSI_BEGIN && iova < WIRE_DMA_MSI_END)) {
-        refuse(m, iova, &m->told_outside, page ? "interrupts are there" : "it points outside the guest's memory");
+        refuse(m, iova, &m->told_outside,
+               page ? "interrupts are there" : "it points outside the guest's memory");
         return true;
     }
     struct slot *s = mirror_take(m, gpa, page);
@@ -183,8 +186,8 @@ static bool add(void *ctx, uint64_t page, uint64_t gpa, unsigned access)
     uint64_t refused = bus_counts.dma_refused;
     if (mirror_mapped_at(w->m, page * WIRE_DMA_PAGE))
         return true;
-    w->over = !map_page(w->m, page * WIRE_DMA_PAGE, gpa, (uint8_t)access, w->until) ||
-              w->m->session != w->session;
+    w->over =
+        !map_page(w->m, page * WIRE_DMA_PAGE, gpa, (uint8_t)access, w->until) || w->m->session != w->session;
     w->refused += bus_counts.dma_refused != refused;
     return !w->over && w->refused < MIRROR_SLOTS_MAX;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Slots and twins (hv/bus/mirror.h): which slot of a remote mirrors which page of the guest. A slot that is no
-// longer mapped keeps its page and twin, so that mapping the page again costs only what changed; the one
+// Slots and twins (hv/bus/mirror.h): which slot of a remote mirrors which page of the guest. A slot that is
+// no longer mapped keeps its page and twin, so that mapping the page again costs only what changed; the one
 // unused for longest is taken when another page needs a slot, or its twin when another slot needs one. Must
 // not know records. Invariant: frames in use for one guest never exceed its limit, whatever remotes grant and
 // guests map.

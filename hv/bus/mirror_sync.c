@@ -35,7 +35,8 @@ void mirror_forget(struct remote_fn *fn)
 static void refused(struct remote_fn *fn, const char *why)
 {
     fn->mirror->state = MIRROR_OFF;
-    log_warn("bus", REMOTE_FN_FORMAT ": no DMA for guest \"%s\": %s", REMOTE_FN_ARGS(fn), fn->guest->name, why);
+    log_warn("bus", REMOTE_FN_FORMAT ": no DMA for guest \"%s\": %s", REMOTE_FN_ARGS(fn), fn->guest->name,
+             why);
 }
 
 static void nobody_waits(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec, const void *body,
@@ -71,8 +72,9 @@ static void started(struct remote_fn *fn, uint16_t session, const struct wire_re
     const struct guest_dma *dma = &fn->guest->dma;
     m->limit = answer.slots < MIRROR_SLOTS_MAX ? answer.slots : MIRROR_SLOTS_MAX;
     if (!dma->iommu && dma->memory_bytes / WIRE_DMA_PAGE > m->limit) {
-        refused(fn, "dma = mirror needs a page of the remote for every page of the guest, and it lends fewer; "
-                    "give the guest less memory");
+        refused(fn,
+                "dma = mirror needs a page of the remote for every page of the guest, and it lends fewer; "
+                "give the guest less memory");
         return;
     }
     m->state = MIRROR_ON;
@@ -114,10 +116,11 @@ void bus_guest_dma(struct bus_guest *guest, const struct bus_memory *memory, str
     if (!iommu)
         dma->frames_limit += pages + pages / SLOTS_PER_FRAME;
     if (!iommu && dma->memory_bytes > MIRROR_MEMORY_LIMIT)
-        log_warn("bus",
-                 "guest \"%s\": dma = mirror is for guests of at most %llu MiB: its functions cannot master the "
-                 "bus; use dma = iommu, or less memory",
-                 guest->name, MIRROR_MEMORY_LIMIT >> 20);
+        log_warn(
+            "bus",
+            "guest \"%s\": dma = mirror is for guests of at most %llu MiB: its functions cannot master the "
+            "bus; use dma = iommu, or less memory",
+            guest->name, MIRROR_MEMORY_LIMIT >> 20);
     else if (mirror_guest_create(dma) != OK)
         log_warn("bus", "guest \"%s\": no memory for DMA: its functions cannot master the bus", guest->name);
     else
@@ -291,15 +294,18 @@ static void fault(struct mirror *m, const void *body)
     memcpy(&record, body, sizeof(record));
     bus_counts.dma_faults++;
     if (!m->told_fault)
-        log_warn("bus", REMOTE_FN_FORMAT ": DMA %s address 0x%llx was stopped, guest \"%s\" has not mapped it "
-                                         "(reason %u at its remote; said once)",
+        log_warn("bus",
+                 REMOTE_FN_FORMAT ": DMA %s address 0x%llx was stopped, guest \"%s\" has not mapped it "
+                                  "(reason %u at its remote; said once)",
                  REMOTE_FN_ARGS(fn), record.write ? "to" : "from", (unsigned long long)record.iova,
                  fn->guest->name, record.reason);
     m->told_fault = true;
     if (!dma->iommu || dma->fault_count == MIRROR_FAULTS)
         return;
-    dma->faults[dma->fault_count++] = (struct mirror_fault){
-        .iova = record.iova, .source = remote_fn_source(fn), .write = record.write != 0, .reason = record.reason};
+    dma->faults[dma->fault_count++] = (struct mirror_fault){.iova = record.iova,
+                                                            .source = remote_fn_source(fn),
+                                                            .write = record.write != 0,
+                                                            .reason = record.reason};
     bus_attention(fn->guest);
 }
 
