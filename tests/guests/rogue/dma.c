@@ -13,7 +13,7 @@
 #define PATTERN  0x5au // what edu's buffer holds before it reads
 #define PATIENCE 4000000000ull
 
-static _Alignas(4096) volatile uint8_t page[4096];
+_Alignas(4096) volatile uint8_t edu_page[4096];
 
 static void await(uint32_t base)
 {
@@ -21,7 +21,7 @@ static void await(uint32_t base)
         ;
 }
 
-static void transfer(uint32_t base, uint64_t ram, uint32_t command)
+void edu_transfer(uint32_t base, uint64_t ram, uint32_t command)
 {
     bool to_ram = (command & EDU_DMA_TO_RAM) != 0;
     mmio_write_long(base + EDU_DMA_SOURCE, 8, to_ram ? EDU_BUFFER : ram);
@@ -31,35 +31,48 @@ static void transfer(uint32_t base, uint64_t ram, uint32_t command)
     await(base);
 }
 
-static void fill(uint8_t byte)
+void edu_page_fill(uint8_t byte)
 {
-    for (uint32_t i = 0; i < sizeof page; i++)
-        page[i] = byte;
+    for (uint32_t i = 0; i < sizeof edu_page; i++)
+        edu_page[i] = byte;
 }
 
 /// Bytes of edu's buffer that neither were there before nor are what nobody answers.
-static uint32_t leaked(uint32_t base)
+uint32_t edu_leaked(uint32_t base)
 {
     uint32_t n = 0;
-    fill(0x77);
-    transfer(base, (uint32_t)page, EDU_DMA_TO_RAM);
+    edu_page_fill(0x77);
+    edu_transfer(base, (uint32_t)edu_page, EDU_DMA_TO_RAM);
     for (uint32_t i = 0; i < SIZE; i++)
-        n += page[i] != PATTERN && page[i] != 0 && page[i] != 0xff;
+        n += edu_page[i] != PATTERN && edu_page[i] != 0 && edu_page[i] != 0xff;
     return n;
 }
 
 /// There and back through memory that is the guest's.
-static uint32_t wrong(uint32_t base)
+uint32_t edu_wrong(uint32_t base)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < SIZE; i++)
-        page[i] = (uint8_t)(i * 7 + 1);
-    transfer(base, (uint32_t)page, 0);
-    fill(0);
-    transfer(base, (uint32_t)page, EDU_DMA_TO_RAM);
+        edu_page[i] = (uint8_t)(i * 7 + 1);
+    edu_transfer(base, (uint32_t)edu_page, 0);
+    edu_page_fill(0);
+    edu_transfer(base, (uint32_t)edu_page, EDU_DMA_TO_RAM);
     for (uint32_t i = 0; i < SIZE; i++)
-        n += page[i] != (uint8_t)(i * 7 + 1);
+        n += edu_page[i] != (uint8_t)(i * 7 + 1);
     return n;
+}
+
+uint32_t edu_ready(uint16_t *bdf)
+{
+    pci_bdf at = pci_find_id(EDU_VENDOR, EDU_DEVICE);
+    if (at == PCI_NONE || !long_mode_present()) {
+        print("rogue: no edu\n");
+        return 0;
+    }
+    uint32_t base = (uint32_t)bar_use(at, 0, true).base;
+    pci_write(at, PCI_COMMAND, 2, pci_read(at, PCI_COMMAND, 2) | PCI_COMMAND_NOINTX | PCI_COMMAND_MASTER);
+    *bdf = at;
+    return base;
 }
 
 void rogue_dma(void)
@@ -70,26 +83,23 @@ void rogue_dma(void)
                               0xe0000000,  0xfec00000,    0xfed00000,    0xfed90000,    0xfffff000,
                               0x100000000, 0x7ffffff000,  0x7fffffff00,  0x8000000000,  0xfffffffff000,
                               1ull << 52,  1ull << 63,    ~0ull - 0xfff, ~0ull - 0x100, ~0ull - SIZE + 1};
-    pci_bdf at = pci_find_id(EDU_VENDOR, EDU_DEVICE);
-    if (at == PCI_NONE || !long_mode_present()) {
-        print("rogue: no edu\n");
+    pci_bdf at;
+    uint32_t base = edu_ready(&at);
+    if (!base)
         return;
-    }
-    uint32_t base = (uint32_t)bar_use(at, 0, true).base;
-    pci_write(at, PCI_COMMAND, 2, pci_read(at, PCI_COMMAND, 2) | PCI_COMMAND_NOINTX | PCI_COMMAND_MASTER);
-    uint32_t before = wrong(base);
+    uint32_t before = edu_wrong(base);
     for (unsigned i = 0; i < sizeof where / sizeof where[0]; i++, places++) {
-        fill(PATTERN);
-        transfer(base, (uint32_t)page, 0);
-        transfer(base, where[i], EDU_DMA_TO_RAM);
-        transfer(base, where[i], 0);
-        leaks += leaked(base);
+        edu_page_fill(PATTERN);
+        edu_transfer(base, (uint32_t)edu_page, 0);
+        edu_transfer(base, where[i], EDU_DMA_TO_RAM);
+        edu_transfer(base, where[i], 0);
+        leaks += edu_leaked(base);
     }
     if (option_given("message")) { // looks like an interrupt of any other device of that machine
         for (uint32_t i = 0; i < SIZE; i++)
-            page[i] = 0;
-        page[0] = (uint8_t)option_number("message", 0xe5);
-        transfer(base, (uint32_t)page, 0);
+            edu_page[i] = 0;
+        edu_page[0] = (uint8_t)option_number("message", 0xe5);
+        edu_transfer(base, (uint32_t)edu_page, 0);
         mmio_write32(base + EDU_DMA_SOURCE, EDU_BUFFER);
         mmio_write_long(base + EDU_DMA_TARGET, 8, 0xfee00000);
         mmio_write32(base + EDU_DMA_COUNT, 4);
@@ -97,5 +107,5 @@ void rogue_dma(void)
         await(base);
     }
     print("rogue: DMA at %u places, %u bytes leaked, %u wrong before and %u afterwards\n", places, leaks,
-          before, wrong(base));
+          before, edu_wrong(base));
 }

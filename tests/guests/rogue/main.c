@@ -21,6 +21,7 @@ static const struct {
     {"lapic", rogue_lapic},
     {"pci", rogue_pci},
     {"dma", rogue_dma},
+    {"iommu", rogue_iommu},
     // not survived
     {"garbage", rogue_garbage},
     {"random", rogue_random},

@@ -34,3 +34,15 @@ void rogue_movs(void);
 void rogue_lapic(void);
 void rogue_pci(void);
 void rogue_dma(void);
+void rogue_iommu(void);
+
+// dma.c: edu's DMA for other rooms. `base` is edu's BAR.
+extern volatile uint8_t edu_page[4096];
+void edu_page_fill(uint8_t byte);
+/// 512 bytes between edu's buffer and `ram`, to the end; command: EDU_DMA_TO_RAM or 0.
+void edu_transfer(uint32_t base, uint64_t ram, uint32_t command);
+/// Through edu_page. Bytes that went wrong there and back; bytes of edu's buffer that came from elsewhere.
+uint32_t edu_wrong(uint32_t base);
+uint32_t edu_leaked(uint32_t base);
+/// edu's BAR, ready for DMA without interrupts; 0: no edu.
+uint32_t edu_ready(uint16_t *bdf);
