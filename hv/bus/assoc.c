@@ -12,11 +12,17 @@
 
 static struct remote remotes[REMOTES_MAX];
 static struct remote_fn functions[REMOTE_FNS_MAX];
+static unsigned used; // of them: those behind were never taken
 static struct bus_guest guests[BOOT_GUESTS_MAX];
 
 struct remote_fn *assoc_get(unsigned index)
 {
-    return index < REMOTE_FNS_MAX ? &functions[index] : NULL;
+    return index < used ? &functions[index] : NULL;
+}
+
+unsigned assoc_count(void)
+{
+    return used;
 }
 
 const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX])
@@ -81,7 +87,7 @@ static void on_up(void *ctx, struct link *link)
     struct remote *remote = ctx;
     remote->link = link;
     log_info("bus", "remote \"%s\": link up", remote->node);
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->remote == remote && fn->state != ASSOC_FREE)
             fn->state = ASSOC_ANNOUNCED; // whatever it was: a new epoch knows no handle
@@ -112,7 +118,7 @@ static void on_resumed(void *ctx, struct link *link)
 /// First the states, so that nobody who is woken sends again; then whoever waits.
 static void lose(struct remote *remote, const char *why)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->remote != remote || fn->state == ASSOC_FREE)
             continue;
@@ -164,7 +170,7 @@ static bool busy(const struct announcement *a, const struct remote_fn *fn)
 /// With the link up: whatever is not attached and can be is tried (again).
 static void update_functions(struct remote *remote, const struct announcement *a)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->remote == remote && fn->state != ASSOC_FREE && fn->leaving)
             bus_attention(fn->guest); // its time may be over
@@ -251,7 +257,7 @@ static struct remote *remote_named(const char *node)
 
 static struct remote_fn *owner_of(const struct boot_device *d)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->state != ASSOC_FREE && fn->at.segment == d->at.segment && fn->at.bus == d->at.bus &&
             fn->at.devfn == d->at.devfn && strncmp(fn->remote->node, d->node, sizeof(fn->remote->node)) == 0)
@@ -276,6 +282,8 @@ static enum status want(struct bus_guest *guest, const struct boot_device *d)
     }
     if (!remote || !fn)
         return ERR_NOMEM;
+    if (fn == &functions[used])
+        used++;
     *fn = (struct remote_fn){.remote = remote, .guest = guest, .at = d->at};
     for (unsigned i = 0; i < 6; i++)
         fn->bars[i] = (struct remote_bar){.fn = fn, .index = (uint8_t)i};
@@ -289,7 +297,7 @@ static enum status want(struct bus_guest *guest, const struct boot_device *d)
 
 static bool is_used(const struct remote *remote)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].remote == remote)
             return true;
     }
@@ -390,7 +398,7 @@ bool bus_guest_ready(const struct bus_guest *guest)
 {
     bool ready = true;
     net_lock();
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
             ready &= functions[i].state == ASSOC_ATTACHED;
     }
@@ -402,12 +410,12 @@ void bus_guest_start(struct bus_guest *guest)
 {
     net_lock();
     ports_start(guest);
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest && !functions[i].port)
             remote_fn_power_on(&functions[i]);
     }
     net_unlock();
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (functions[i].guest == guest && functions[i].state == ASSOC_ATTACHED)
             interrupts_sync(&functions[i],
                             true); // also what the remote thinks it told a guest before this one
@@ -416,7 +424,7 @@ void bus_guest_start(struct bus_guest *guest)
 
 void bus_guest_reset(struct bus_guest *guest)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
             continue;
@@ -441,7 +449,7 @@ void bus_guest_reset(struct bus_guest *guest)
 void bus_guest_remove(struct bus_guest *guest)
 {
     net_lock();
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
             assoc_release(&functions[i]);
     }

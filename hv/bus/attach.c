@@ -224,7 +224,7 @@ void attach_next(struct remote *remote)
 {
     if (remote->attaching || !remote->link || link_state(remote->link) != LINK_UP)
         return;
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->remote != remote || fn->state != ASSOC_ANNOUNCED)
             continue;

@@ -364,7 +364,7 @@ static void send_eoi(struct remote_fn *fn)
 void interrupts_drive(struct bus_guest *guest)
 {
     uint8_t lines = ports_lines(guest);
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state == ASSOC_FREE || fn->guest != guest || !fn->known)
             continue;
@@ -390,7 +390,7 @@ void bus_guest_interrupts(struct bus_guest *guest, const struct bus_interrupts *
 
 void interrupts_collect(struct bus_guest *guest)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
             continue;
@@ -427,7 +427,7 @@ void bus_guest_eoi(struct bus_guest *guest, unsigned gsi)
         !(guest->lines >> (gsi - INTX_GSI_FIRST) & 1))
         return;
     net_lock();
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest || !fn->irq.line || gsi_of(fn) != gsi)
             continue;

@@ -149,7 +149,7 @@ void mirror_drop_twin(struct slot *s)
 /// Takes the twin of a slot of this guest that is not in use; one of `m` if it has any.
 static bool free_a_twin(struct mirror *m)
 {
-    for (unsigned i = 0; i <= REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i <= assoc_count(); i++) {
         struct mirror *of = i == 0 ? m : assoc_get(i - 1)->mirror;
         if (!of || of->fn->guest != m->fn->guest)
             continue;

@@ -125,7 +125,7 @@ void bus_guest_dma(struct bus_guest *guest, const struct bus_memory *memory, str
         log_warn("bus", "guest \"%s\": no memory for DMA: its functions cannot master the bus", guest->name);
     else
         dma->on = true;
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
             continue;
@@ -405,7 +405,7 @@ void mirror_before(struct remote_fn *fn, uint64_t until)
 
 static void settle_all(struct bus_guest *guest)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->mirror && fn->guest == guest)
             mirror_settle(fn->mirror);
@@ -430,7 +430,7 @@ void mirror_collect(struct bus_guest *guest)
     if (!guest->dma.on)
         return;
     guest->dma.held = true;
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         struct mirror *m = fn->mirror;
         if (!m || fn->guest != guest || m->state != MIRROR_ON)
@@ -467,7 +467,7 @@ void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope
 {
     net_lock();
     guest->dma.held = guest->dma.on;
-    for (unsigned i = 0; i < REMOTE_FNS_MAX && guest->dma.on; i++) {
+    for (unsigned i = 0; i < assoc_count() && guest->dma.on; i++) {
         struct remote_fn *fn = assoc_get(i);
         struct mirror *m = fn->mirror;
         if (m && fn->guest == guest && m->state == MIRROR_ON && !m->due)

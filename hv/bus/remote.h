@@ -285,6 +285,9 @@ void interrupts_record(struct remote_fn *fn, const struct wire_record *rec, cons
 // --- assoc.c ---
 
 struct remote_fn *assoc_get(unsigned index); // NULL past the end; may be ASSOC_FREE
+/// One past the last that was ever taken: what is done for each function costs what there is, not what there
+/// could be.
+unsigned assoc_count(void);
 const char *assoc_state_name(enum assoc_state state);
 /// A function's state changed for good or bad: says so on the console.
 void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why);

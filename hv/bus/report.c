@@ -38,7 +38,7 @@ void bus_print_devices(void)
 {
     unsigned shown = 0;
     net_lock();
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         const struct remote_fn *fn = assoc_get(i);
         if (fn->state == ASSOC_FREE)
             continue;

@@ -124,7 +124,7 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
 
 static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
 {
-    for (unsigned i = 0; i < REMOTE_FNS_MAX; i++) {
+    for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
         if (fn->remote == remote && fn->state == ASSOC_ATTACHED && fn->handle == handle)
             return fn;
