@@ -414,6 +414,7 @@ void bus_guest_start(struct bus_guest *guest)
         if (functions[i].state != ASSOC_FREE && functions[i].guest == guest && !functions[i].port)
             remote_fn_power_on(&functions[i]);
     }
+    interrupts_drive(guest); // lines that fell
     net_unlock();
     for (unsigned i = 0; i < used; i++) {
         if (functions[i].guest == guest && functions[i].state == ASSOC_ATTACHED)

@@ -14,6 +14,8 @@ static struct fixture {
     struct boot_device devices[2];
 } fx;
 
+static enum boot_bus fixture_layout = BOOT_BUS_FLAT;
+
 static inline uint32_t config_address(uint8_t devfn, unsigned offset)
 {
     return 0x80000000u | (uint32_t)devfn << 8 | (offset & 0xfc);
@@ -64,7 +66,7 @@ static inline void fixture_clear(void)
 
 static inline void fixture_guest(void)
 {
-    fake_require(bus_guest_add("g", BOOT_BUS_FLAT, fx.devices, 2, &fx.io, &fx.pci, &fx.guest) == OK,
+    fake_require(bus_guest_add("g", fixture_layout, fx.devices, 2, &fx.io, &fx.pci, &fx.guest) == OK,
                  "bus_guest_add");
 }
 
