@@ -99,6 +99,46 @@ static void run_status(int argc, char *argv[])
     }
 }
 
+static void print_dma(const struct function *f)
+{
+    const struct dma *d = &f->dma.engine;
+    const struct dma_stats *s = &d->stats;
+    uint64_t refused = 0;
+    for (unsigned r = 0; r < DMA_REFUSALS; r++)
+        refused += s->refused[r];
+    log_info("dma",
+             PCI_FORMAT " %s%s: slots %u, with content %u, mapped %u (read and write %u, write %u, read %u), "
+                        "maps %llu unmaps %llu",
+             PCI_ARGS(f->info.at), f->dma.on ? "on" : "off", f->dma.master ? ", bus master" : "", d->slots,
+             d->taken, d->mapped, d->count[DMA_RINGS], d->count[DMA_WRITES], d->count[DMA_READS],
+             (ull)s->maps, (ull)s->unmaps);
+    log_info("dma",
+             PCI_FORMAT " bytes in %llu out %llu, records in %llu out %llu, rounds %llu passes %llu restless "
+                        "%llu, undone %llu spoiled %llu faults %llu refused %llu",
+             PCI_ARGS(f->info.at), (ull)s->bytes_in, (ull)s->bytes_out, (ull)s->records_in,
+             (ull)s->records_out, (ull)s->rounds, (ull)s->passes, (ull)s->restless, (ull)s->undone,
+             (ull)s->spoiled, (ull)f->dma.faults, (ull)refused);
+}
+
+static void run_dma(int argc, char *argv[])
+{
+    const struct functions *t = server_functions();
+    struct mastering_memory memory = mastering_memory();
+    (void)argc;
+    (void)argv;
+    log_info("dma", "%u slots for all functions, %u granted", memory.slots, memory.granted);
+    for (unsigned i = 0; i < t->count; i++)
+        if (t->all[i].dma.on || t->all[i].dma.engine.begun || t->all[i].dma.faults)
+            print_dma(&t->all[i]);
+    for (unsigned r = 0; r < DMA_REFUSALS; r++) {
+        uint64_t refused = 0;
+        for (unsigned i = 0; i < t->count; i++)
+            refused += t->all[i].dma.engine.stats.refused[r];
+        if (refused)
+            log_info("dma", "refused, %s: %llu", dma_refusal_name(r), (ull)refused);
+    }
+}
+
 static void run_links(int argc, char *argv[])
 {
     unsigned n = 0;
@@ -191,6 +231,7 @@ static const struct shell_command commands[] = {
     {"links", "hosts: frames, round-trip time, retransmissions", run_links},
     {"counters", "requests executed and refused, frames", run_counters},
     {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
+    {"dma", "functions that master the bus: slots, bytes, rounds, faults, refusals", run_dma},
     {"log", "error|warn|info|debug  what is printed", run_log},
     {"reset", "ends all links and restarts this machine", run_reset},
     {"poweroff", "ends all links and switches this machine off", run_power_off},
