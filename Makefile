@@ -175,20 +175,25 @@ build/BOOTX64.EFI: $(boot_obj) $(LIBC_EFI) boot/efi.ld
 	$(efi_link) $(boot_obj) -L/usr/lib -lgnuefi $(LIBC_EFI) -o build/BOOTX64.so
 	$(efi_pack) build/BOOTX64.so $@
 
+# ---- farbus.ini of both machines: they get keys once, and know each other ------------------------------------------------------
+build/ini/.made: tools/ini/host.ini tools/ini/remote.ini tools/farbus-keygen
+	$(call say,KEYS,$(@D))
+	$(Q)rm -rf $(@D) && $(PYTHON) tools/farbus-keygen --write $(@D) $(filter %.ini,$^) && touch $@
+
 # ---- what the firmware boots from -----------------------------------------------------------------------------------------
-build/esp-host/.made: $(efis) $(filter build/hv.elf,$(elfs)) $(filter build/guests/probe.elf,$(guest_elfs)) tools/ini/host.ini Makefile
+build/esp-host/.made: $(efis) $(filter build/hv.elf,$(elfs)) $(filter build/guests/probe.elf,$(guest_elfs)) build/ini/.made Makefile
 	$(call say,ESP,$(@D))
 	$(Q)rm -rf $(@D) && mkdir -p $(@D)/EFI/BOOT
 	$(Q)$(if $(efis),cp $(efis) $(@D)/EFI/BOOT/)
-	$(Q)cp tools/ini/host.ini $(@D)/farbus.ini
+	$(Q)cp build/ini/host.ini $(@D)/farbus.ini
 	$(Q)for f in $(filter build/hv.elf build/guests/probe.elf,$^); do objcopy --strip-debug $$f $(@D)/$$(basename $$f); done
 	$(Q)touch $@
 
-build/esp-remote/.made: $(efis) $(filter build/remote-fw.elf,$(elfs)) tools/ini/remote.ini Makefile
+build/esp-remote/.made: $(efis) $(filter build/remote-fw.elf,$(elfs)) build/ini/.made Makefile
 	$(call say,ESP,$(@D))
 	$(Q)rm -rf $(@D) && mkdir -p $(@D)/EFI/BOOT
 	$(Q)$(if $(efis),cp $(efis) $(@D)/EFI/BOOT/)
-	$(Q)cp tools/ini/remote.ini $(@D)/farbus.ini
+	$(Q)cp build/ini/remote.ini $(@D)/farbus.ini
 	$(Q)for f in $(filter build/remote-fw.elf,$^); do objcopy --strip-debug $$f $(@D)/$$(basename $$f); done
 	$(Q)touch $@
 

@@ -9,7 +9,7 @@
 
 #define SHOWN "%.64s" // how a value from the file is quoted: long ones lose their end
 
-enum section { SECTION_NONE, SECTION_NODE, SECTION_GUEST };
+enum section { SECTION_NONE, SECTION_NODE, SECTION_GUEST, SECTION_PEER, SECTIONS };
 
 enum { KEYS_MAX = 12 };
 
@@ -22,10 +22,12 @@ struct parser {
     uint32_t line; // the line being read, 1 = first
     enum section section;
     struct boot_guest *guest; // of SECTION_GUEST
+    struct boot_peer *peer;   // of SECTION_PEER
     uint32_t node_line;       // of "[node]", 0: not seen
-    uint32_t
-        node_keys[KEYS_MAX]; // line each key was given last, by index into the section's table; 0: not given
-    uint32_t guest_keys[KEYS_MAX];
+    /// Line each key was given last, by index into the section's table; 0: not given. Of this guest, this
+    /// peer.
+    uint32_t key_lines[SECTIONS][KEYS_MAX];
+    uint32_t key_line, psk_line, security_line;
     uint32_t peer_line, lend_line, gateway_line;
     uint32_t dma_line; // of this guest
 };
@@ -132,14 +134,33 @@ static enum status set_console(struct parser *p, const char *value)
     return n->verbose || *rest == '\0' ? OK : bad_value(p, "console", value, wanted);
 }
 
+/// A key is a secret: it is not shown, not even a wrong one.
+static enum status bad_key(struct parser *p, const char *name)
+{
+    return refuse_here(p, ERR_INVAL,
+                       "%s is not %d hexadecimal digits (%d bytes); tools/farbus-keygen makes them", name,
+                       2 * BOOT_KEY_BYTES, BOOT_KEY_BYTES);
+}
+
 static enum status set_key(struct parser *p, const char *value)
 {
-    struct boot_node *n = &p->info->node;
-    n->has_key = value_key(value, n->key);
-    // A key is a secret: it is not shown, not even a wrong one.
-    return n->has_key ? OK
-                      : refuse_here(p, ERR_INVAL, "key is not %d hexadecimal digits (%d bytes)",
-                                    2 * BOOT_KEY_BYTES, BOOT_KEY_BYTES);
+    p->key_line = p->line;
+    return value_key(value, p->info->keys.key) ? OK : bad_key(p, "key");
+}
+
+static enum status set_psk(struct parser *p, const char *value)
+{
+    p->psk_line = p->line;
+    return value_key(value, p->info->keys.psk) ? OK : bad_key(p, "psk");
+}
+
+static enum status set_security(struct parser *p, const char *value)
+{
+    p->security_line = p->line;
+    return strcmp(value, "none") == 0
+               ? OK
+               : bad_value(p, "security", value,
+                           "none; with 'key' and 'psk' links are secure, without this line");
 }
 
 static bool same_pci(const struct boot_pci_address *a, const struct boot_pci_address *b)
@@ -171,9 +192,10 @@ static enum status set_node_nic(struct parser *p, const char *value)
 }
 
 static const struct key node_table[] = {
-    {"name", false, set_node_name},  {"role", false, set_role}, {"address", false, set_address},
-    {"gateway", false, set_gateway}, {"peer", false, set_peer}, {"console", false, set_console},
-    {"key", false, set_key},         {"lend", true, set_lend},  {"nic", false, set_node_nic},
+    {"name", false, set_node_name},  {"role", false, set_role},    {"address", false, set_address},
+    {"gateway", false, set_gateway}, {"peer", false, set_peer},    {"console", false, set_console},
+    {"key", false, set_key},         {"psk", false, set_psk},      {"security", false, set_security},
+    {"lend", true, set_lend},        {"nic", false, set_node_nic},
 };
 
 // [guest NAME]
@@ -323,8 +345,35 @@ static const struct key guest_table[] = {
     {"dma", false, set_dma},       {"bus", false, set_bus},
 };
 
+// [peer NAME]
+
+static enum status set_peer_key(struct parser *p, const char *value)
+{
+    struct boot_keys *k = &p->info->keys;
+    if (!value_key(value, p->peer->key))
+        return bad_key(p, "key");
+    for (uint32_t i = 0; i < k->peer_count; i++)
+        if (&k->peers[i] != p->peer && memcmp(k->peers[i].key, p->peer->key, BOOT_KEY_BYTES) == 0)
+            return refuse_here(p, ERR_INVAL, "[peer %s] has the same key, in line %u; each node has its own",
+                               k->peers[i].name, k->peers[i].ini_line);
+    return OK;
+}
+
+static const struct key peer_table[] = {{"key", false, set_peer_key}};
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-_Static_assert(COUNT(node_table) <= KEYS_MAX && COUNT(guest_table) <= KEYS_MAX,
+
+static const struct {
+    const char *title;
+    const struct key *keys;
+    size_t count;
+} sections[SECTIONS] = {
+    [SECTION_NODE] = {"node", node_table, COUNT(node_table)},
+    [SECTION_GUEST] = {"guest NAME", guest_table, COUNT(guest_table)},
+    [SECTION_PEER] = {"peer NAME", peer_table, COUNT(peer_table)},
+};
+_Static_assert(COUNT(node_table) <= KEYS_MAX && COUNT(guest_table) <= KEYS_MAX &&
+                   COUNT(peer_table) <= KEYS_MAX,
                "struct parser has room for all keys");
 
 // Sections and lines
@@ -374,7 +423,7 @@ static enum status begin_guest(struct parser *p, const char *name)
     g->ini_line = p->line;
     g->cpus = 1;
     g->wait_s = CONFIG_WAIT_DEFAULT_S;
-    memset(p->guest_keys, 0, sizeof p->guest_keys);
+    memset(p->key_lines[SECTION_GUEST], 0, sizeof p->key_lines[SECTION_GUEST]);
     p->dma_line = 0;
     info->guest_count++;
     p->guest = g;
@@ -382,23 +431,62 @@ static enum status begin_guest(struct parser *p, const char *name)
     return OK;
 }
 
-static enum status begin_section(struct parser *p, const char *section)
+static enum status begin_peer(struct parser *p, const char *name)
+{
+    struct boot_keys *k = &p->info->keys;
+    if (k->peer_count == BOOT_PEERS_MAX)
+        return refuse_here(p, ERR_RANGE, "more than %d [peer] sections; the limit is %d nodes",
+                           BOOT_PEERS_MAX, BOOT_PEERS_MAX);
+    struct boot_peer *peer = &k->peers[k->peer_count];
+    if (!value_name(name, peer->name))
+        return refuse_here(p, ERR_INVAL, "[peer " SHOWN "]: '" SHOWN "' is not " NAME_WANTED, name, name);
+    for (uint32_t i = 0; i < k->peer_count; i++)
+        if (strcmp(k->peers[i].name, peer->name) == 0)
+            return refuse_here(p, ERR_INVAL, "a second [peer %s]; the first is in line %u", peer->name,
+                               k->peers[i].ini_line);
+    peer->ini_line = p->line;
+    memset(p->key_lines[SECTION_PEER], 0, sizeof p->key_lines[SECTION_PEER]);
+    k->peer_count++;
+    p->peer = peer;
+    p->section = SECTION_PEER;
+    return OK;
+}
+
+static enum status finish_peer(struct parser *p)
+{
+    if (p->section != SECTION_PEER || p->key_lines[SECTION_PEER][0] != 0)
+        return OK;
+    return refuse(p->why, ERR_INVAL, "%s line %u: [peer %s] has no 'key = PUBLIC KEY' line", p->path,
+                  p->peer->ini_line, p->peer->name);
+}
+
+static enum status finish_section(struct parser *p)
 {
     enum status s = finish_guest(p);
+    return s != OK ? s : finish_peer(p);
+}
+
+static enum status begin_section(struct parser *p, const char *section)
+{
+    enum status s = finish_section(p);
     if (s != OK)
         return s;
     if (strcmp(section, "node") == 0)
         return begin_node(p);
     if (strncmp(section, "guest ", 6) == 0)
         return begin_guest(p, section + 6 + strspn(section + 6, " "));
-    if (strcmp(section, "guest") == 0)
-        return refuse_here(p, ERR_INVAL, "[guest] has no name; write [guest NAME]");
-    return refuse_here(p, ERR_INVAL, "unknown section [" SHOWN "]; there are [node] and [guest NAME]",
-                       section);
+    if (strncmp(section, "peer ", 5) == 0)
+        return begin_peer(p, section + 5 + strspn(section + 5, " "));
+    if (strcmp(section, "guest") == 0 || strcmp(section, "peer") == 0)
+        return refuse_here(p, ERR_INVAL, "[%s] has no name; write [%s NAME]", section, section);
+    return refuse_here(
+        p, ERR_INVAL, "unknown section [" SHOWN "]; there are [node], [guest NAME] and [peer NAME]", section);
 }
 
-static enum status unknown_key(struct parser *p, const char *name, const struct key *table, size_t count)
+static enum status unknown_key(struct parser *p, const char *name)
 {
+    const struct key *table = sections[p->section].keys;
+    size_t count = sections[p->section].count;
     char known[128] = "";
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
@@ -413,7 +501,7 @@ static enum status unknown_key(struct parser *p, const char *name, const struct 
         used += length;
     }
     return refuse_here(p, ERR_INVAL, "unknown key '" SHOWN "' in [%s]; there are %s", name,
-                       p->section == SECTION_NODE ? "node" : "guest NAME", known);
+                       sections[p->section].title, known);
 }
 
 static enum status take_key(struct parser *p, const char *name, const char *value)
@@ -421,11 +509,9 @@ static enum status take_key(struct parser *p, const char *name, const char *valu
     if (p->section == SECTION_NONE)
         return refuse_here(p, ERR_INVAL, "'" SHOWN "' stands before the first section; begin with [node]",
                            name);
-    bool node = p->section == SECTION_NODE;
-    const struct key *table = node ? node_table : guest_table;
-    size_t count = node ? COUNT(node_table) : COUNT(guest_table);
-    uint32_t *lines = node ? p->node_keys : p->guest_keys;
-    for (size_t i = 0; i < count; i++) {
+    const struct key *table = sections[p->section].keys;
+    uint32_t *lines = p->key_lines[p->section];
+    for (size_t i = 0; i < sections[p->section].count; i++) {
         if (strcmp(table[i].name, name) != 0)
             continue;
         if (lines[i] != 0 && !table[i].repeats)
@@ -436,7 +522,7 @@ static enum status take_key(struct parser *p, const char *name, const char *valu
         lines[i] = p->line;
         return table[i].set(p, value);
     }
-    return unknown_key(p, name, table, count);
+    return unknown_key(p, name);
 }
 
 /// inih's handler: 1 to go on, 0 to stop.
@@ -474,6 +560,65 @@ static char *read_line(char *line, int room, void *stream)
 
 // Rules about the whole
 
+static bool is_peer(const struct boot_keys *k, const char *name)
+{
+    for (uint32_t i = 0; i < k->peer_count; i++)
+        if (strcmp(k->peers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/// Every device is at a node that we can speak with.
+static enum status check_devices(struct parser *p)
+{
+    const struct boot_info *info = p->info;
+    for (uint32_t i = 0; i < info->guest_count; i++) {
+        for (uint32_t j = 0; j < info->guests[i].device_count; j++) {
+            const struct boot_device *d = &info->guests[i].devices[j];
+            p->line = d->ini_line;
+            if (info->node.security == BOOT_SECURITY_MISSING)
+                return refuse_here(p, ERR_DENIED,
+                                   "a device of node '%s', but [node] has neither 'key' and 'psk' (run "
+                                   "tools/farbus-keygen) nor 'security = none' (for networks that you trust)",
+                                   d->node);
+            if (info->node.security == BOOT_SECURITY_KEYS && !is_peer(&info->keys, d->node))
+                return refuse_here(p, ERR_DENIED,
+                                   "a device of node '%s', but no [peer %s] section has its public key",
+                                   d->node, d->node);
+        }
+    }
+    return OK;
+}
+
+static enum status check_security(struct parser *p)
+{
+    struct boot_node *n = &p->info->node;
+    const struct boot_keys *k = &p->info->keys;
+    n->security = p->security_line != 0 ? BOOT_SECURITY_NONE
+                  : p->key_line != 0    ? BOOT_SECURITY_KEYS
+                                        : BOOT_SECURITY_MISSING;
+    p->line = p->key_line != 0 ? p->key_line : p->psk_line;
+    if ((p->key_line == 0) != (p->psk_line == 0))
+        return refuse_here(p, ERR_INVAL, "'key' and 'psk' belong together; run tools/farbus-keygen");
+    if (p->security_line != 0 && p->key_line != 0)
+        return refuse_here(p, ERR_INVAL, "a key, but 'security = none' in line %u", p->security_line);
+    if (k->peer_count != 0 && n->security != BOOT_SECURITY_KEYS) {
+        p->line = k->peers[0].ini_line;
+        return refuse_here(p, ERR_INVAL, "[peer %s], but [node] has no 'key' and 'psk'", k->peers[0].name);
+    }
+    p->line = p->node_line;
+    if (is_peer(k, n->name))
+        return refuse_here(p, ERR_INVAL, "[peer %s] is this node itself; a peer is another machine", n->name);
+    if (n->role == BOOT_ROLE_REMOTE && n->security == BOOT_SECURITY_MISSING)
+        return refuse_here(
+            p, ERR_DENIED,
+            "[node] has neither 'key' and 'psk' (run tools/farbus-keygen) nor 'security = none' (for "
+            "networks that you trust)");
+    if (n->role == BOOT_ROLE_REMOTE && n->security == BOOT_SECURITY_KEYS && k->peer_count == 0)
+        return refuse_here(p, ERR_INVAL, "no [peer NAME] section: no host could use this remote's devices");
+    return check_devices(p);
+}
+
 static enum status check_whole(struct parser *p)
 {
     const struct boot_info *info = p->info;
@@ -506,7 +651,7 @@ static enum status check_whole(struct parser *p)
         return refuse_here(p, ERR_INVAL, "gateway %u.%u.%u.%u is not in the network of %u.%u.%u.%u/%u",
                            n->gateway[0], n->gateway[1], n->gateway[2], n->gateway[3], n->address[0],
                            n->address[1], n->address[2], n->address[3], n->prefix);
-    return OK;
+    return check_security(p);
 }
 
 enum status config_parse(const char *path, const char *text, size_t size, struct boot_info *info,
@@ -521,6 +666,6 @@ enum status config_parse(const char *path, const char *text, size_t size, struct
         return ERR_INVAL;
     if (bad != 0)
         return refuse_here(&p, ERR_INVAL, "neither '[section]' nor 'key = value' nor '; comment'");
-    enum status s = finish_guest(&p);
+    enum status s = finish_section(&p);
     return s != OK ? s : check_whole(&p);
 }

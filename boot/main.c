@@ -14,6 +14,7 @@
 #include "rt/version.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #define INI_SIZE_MAX  (1u << 20)
 #define STACK_SIZE    (64u << 10)
@@ -46,6 +47,12 @@ static struct boot_file *guest_file(struct boot_guest *g, unsigned n)
     return file->path[0] != '\0' ? file : NULL;
 }
 
+static void wipe(void *bytes, size_t size)
+{
+    memset(bytes, 0, size);
+    __asm__ volatile("" : : "r"(bytes) : "memory"); // the compiler may think that nobody looks
+}
+
 static enum status read_config(struct load *l)
 {
     enum status s = machine_options(l->bs, l->self, &l->options, &l->why);
@@ -68,7 +75,13 @@ static enum status read_config(struct load *l)
     if (s == OK)
         s = file_read(&ini, l->ini, &phys, &l->why);
     file_close(&ini);
-    return s != OK ? s : config_parse(l->ini, (const char *)phys, ini.size, l->info, &l->why);
+    if (s != OK)
+        return s;
+    s = config_parse(l->ini, (const char *)phys, ini.size, l->info, &l->why);
+    wipe((void *)phys, ini.size); // it may hold keys
+    if (s != OK)
+        wipe(&l->info->keys, sizeof l->info->keys);
+    return s;
 }
 
 /// Opens the ELF and every guest's files, and sees whether all of it fits into memory.

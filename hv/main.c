@@ -12,10 +12,12 @@
 #include "hv/vm/msr.h"
 #include "hv/vm/sched.h"
 #include "hv/vm/virt.h"
+#include "net/secure.h"
 #include "net/stack.h"
 #include "rt/cpu.h"
 #include "rt/log.h"
 #include "rt/role.h"
+#include "rt/start.h"
 #include "rt/time.h"
 #include "rt/x86.h"
 #include <stdatomic.h>
@@ -45,8 +47,11 @@ static void start_network(const struct boot_info *info)
     have_network = s == OK;
     if (!have_network)
         log_error("host", "no network (%s): guests run without remote devices", status_name(s));
-    else
+    else if (net_secure(info))
         bus_start(node->name);
+    else
+        log_info("host", "no keys in farbus.ini: no remote devices");
+    start_forget_keys();
 }
 
 static void start_virtualization(void *ops)

@@ -29,6 +29,9 @@ void net_print_counters(void)
     log_info(ROOM, "frames that lwIP had no buffer for: %llu", (ull)s.dropped);
     log_info(ROOM, "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
              (ull)n.strangers, (ull)n.opened, (ull)n.refused, (ull)n.downs);
+    log_info(ROOM,
+             "forged frames: %llu, replayed: %llu, handshakes of unknown keys: %llu, over the limit: %llu",
+             (ull)n.forged, (ull)n.replayed, (ull)n.unknown, (ull)n.limited);
     log_info(ROOM, "announcements: received %llu malformed %llu, sent %llu", (ull)d.received,
              (ull)d.malformed, (ull)d.sent);
 }

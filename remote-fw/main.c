@@ -5,6 +5,7 @@
 #include "drivers/cmos.h"
 #include "drivers/machine.h"
 #include "drivers/nics.h"
+#include "net/secure.h"
 #include "net/stack.h"
 #include "remote-fw/console.h"
 #include "remote-fw/device.h"
@@ -17,6 +18,7 @@
 #include "rt/log.h"
 #include "rt/role.h"
 #include "rt/shell.h"
+#include "rt/start.h"
 #include "rt/time.h"
 #include "rt/x86.h"
 #include <string.h>
@@ -48,6 +50,9 @@ static struct nic *start_network(const struct boot_info *info, struct pci_device
         log_error("remote", "network: %s", status_name(s));
         stop("a remote needs a network");
     }
+    if (!net_secure(info))
+        stop("neither keys nor 'security = none' in farbus.ini");
+    start_forget_keys();
     return nic;
 }
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define BOOT_INFO_MAGIC   0x4f464e4953554246ull // "FBUSINFO"
-#define BOOT_INFO_VERSION 1u
+#define BOOT_INFO_VERSION 2u
 
 enum boot_role { BOOT_ROLE_HOST = 1, BOOT_ROLE_REMOTE = 2 };
 
@@ -49,6 +49,7 @@ struct boot_framebuffer {
 #define BOOT_DEVICES_MAX 8
 #define BOOT_MEM_MAX     512
 #define BOOT_KEY_BYTES   32
+#define BOOT_PEERS_MAX   16
 
 /// A PCI address as written "dddd:bb:dd.f".
 struct boot_pci_address {
@@ -101,12 +102,31 @@ struct boot_guest {
     uint8_t pad[2];
 };
 
+/// `key`, `psk`, `security =`: who may speak with this node.
+enum boot_security {
+    BOOT_SECURITY_MISSING, // neither is given: a host without remote devices; no links
+    BOOT_SECURITY_KEYS,    // struct boot_keys holds
+    BOOT_SECURITY_NONE,    // said so: links are plain
+};
+
+/// All that is secret, in one place to be wiped once the network has it.
+struct boot_keys {
+    uint8_t key[BOOT_KEY_BYTES]; // X25519 private key of this node
+    uint8_t psk[BOOT_KEY_BYTES]; // the network's
+    uint32_t peer_count;
+    struct boot_peer {
+        char name[BOOT_NAME_MAX];
+        uint8_t key[BOOT_KEY_BYTES]; // public key of that node
+        uint32_t ini_line;
+    } peers[BOOT_PEERS_MAX];
+};
+
 struct boot_node {
     char name[BOOT_NAME_MAX];
-    uint32_t role;  // enum boot_role
-    uint8_t dhcp;   // 1: ask; 0: static
-    uint8_t prefix; // static: network prefix length
-    uint8_t has_key;
+    uint32_t role;      // enum boot_role
+    uint8_t dhcp;       // 1: ask; 0: static
+    uint8_t prefix;     // static: network prefix length
+    uint8_t security;   // enum boot_security
     uint8_t verbose;    // console = ... debug
     uint8_t address[4]; // static, network order
     uint8_t gateway[4];
@@ -114,7 +134,6 @@ struct boot_node {
     uint8_t console_serial; // 1: COM1 (default)
     uint8_t console_fb;     // 1: framebuffer when there is one (default)
     uint8_t pad[2];
-    uint8_t key[BOOT_KEY_BYTES];
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_pci_address lend[BOOT_DEVICES_MAX];
     struct boot_pci_address nic; // host and remote: use this NIC; valid when nic_set
@@ -134,6 +153,7 @@ struct boot_info {
     uint64_t trampoline;             // one free page below 1 MiB for starting CPUs, 0: none found
     struct boot_framebuffer framebuffer;
     struct boot_node node;
+    struct boot_keys keys;
     uint32_t guest_count;
     uint32_t mem_count;
     struct boot_guest guests[BOOT_GUESTS_MAX];

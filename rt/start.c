@@ -26,6 +26,7 @@ static struct {
 } phases[16];
 static unsigned phase_count;
 static bool loader_memory_released;
+static phys_t loader_copy; // of `boot`, in loader memory
 
 void start_phase(const char *name)
 {
@@ -70,7 +71,8 @@ _Noreturn void rt_start(const struct boot_info *from_loader)
               "install BOOTX64.EFI and the ELF from the same build",
               from_loader->version, from_loader->size, BOOT_INFO_VERSION, sizeof boot);
     memcpy(&boot, from_loader, sizeof boot);
-    (void)find_symbols(); // in case of an early panic
+    loader_copy = (phys_t)from_loader; // identity-mapped so far
+    (void)find_symbols();              // in case of an early panic
     if (boot.node.verbose)
         log_set_level(LOG_DEBUG);
     start_phase("descriptor tables and boot information");
@@ -126,4 +128,17 @@ void start_release_loader_memory(void)
     for (uint32_t i = 0; i < boot.mem_count; i++)
         if (boot.mem[i].type == BOOT_MEM_LOADER)
             release_except(boot.mem[i].base, boot.mem[i].base + boot.mem[i].size, keep, keep_end);
+}
+
+static void wipe(struct boot_keys *keys)
+{
+    memset(keys, 0, sizeof *keys);
+    __asm__ volatile("" : : "r"(keys) : "memory"); // the compiler may think that nobody looks
+}
+
+void start_forget_keys(void)
+{
+    wipe(&boot.keys);
+    if (!loader_memory_released)
+        wipe(&((struct boot_info *)phys_to_virt(loader_copy))->keys);
 }

@@ -9,3 +9,6 @@ void start_log_phases(void);
 /// Gives all loader memory back to the frame allocator except the ELF's symbols: guest images and modules are
 /// gone afterwards. Once.
 void start_release_loader_memory(void);
+/// Wipes the keys of farbus.ini in the runtime's copy of the boot information and in the loader's. Once they
+/// are in use.
+void start_forget_keys(void);

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(ROOT, "tools"))
 from farbuslab import Lab  # noqa: E402
 
 HOST = "[node]\nname = h\nrole = host\n"
-REMOTE = "[node]\nname = r\nrole = remote\n"
+REMOTE = "[node]\nname = r\nrole = remote\nsecurity = none\n"
 GUEST = "[guest g]\nmemory = 64M\nkernel = \\t\\small.elf\n"
 NOT_FOUND, INVALID, UNSUPPORTED, NO_MEMORY = 0xE, 0x2, 0x3, 0x9  # EFI_STATUS without its error bit
 

@@ -12,9 +12,14 @@
 
 #include <cmocka.h>
 
-#define HOST   "[node]\nname = a\nrole = host\n"
-#define REMOTE "[node]\nname = a\nrole = remote\n"
-#define GUEST  "[guest g]\nmemory = 64M\nkernel = k.elf\n"
+#define HOST     "[node]\nname = a\nrole = host\n"
+#define REMOTE   "[node]\nname = a\nrole = remote\n"
+#define PUBLIC_1 "1111111111111111111111111111111111111111111111111111111111111111"
+#define PUBLIC_2 "2222222222222222222222222222222222222222222222222222222222222222"
+#define KEYS                                                                                                 \
+    "key = 3333333333333333333333333333333333333333333333333333333333333333\n"                               \
+    "psk = 4444444444444444444444444444444444444444444444444444444444444444\n"
+#define GUEST "[guest g]\nmemory = 64M\nkernel = k.elf\n"
 
 static struct boot_info info;
 static struct refusal why;
@@ -64,6 +69,7 @@ static void test_host(void **state)
            "gateway = 192.168.1.1\r\n"
            "console = framebuffer debug\r\n"
            "key = 000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F\r\n"
+           "psk = 202122232425262728292a2b2c2d2e2f303132333435363738393A3B3C3D3E3F\r\n"
            "nic = 0001:02:1f.7\r\n"
            "\r\n"
            "# another\r\n"
@@ -86,7 +92,11 @@ static void test_host(void **state)
            "bus = flat\r\n"
            "kernel = k\r\n"
            "memory = 65536K\r\n"
-           "device = disk2/0000:00:04.0"); // no newline at the end
+           "device = disk2/0000:00:04.0\n"
+           "[peer disk1]\n"
+           "key = " PUBLIC_1 "\n"
+           "[peer disk2]\n"
+           "key = " PUBLIC_2); // no newline at the end
     const struct boot_node *n = &info.node;
     assert_string_equal(n->name, "pc-1");
     assert_int_equal(n->role, BOOT_ROLE_HOST);
@@ -97,9 +107,16 @@ static void test_host(void **state)
     assert_int_equal(n->console_fb, 1);
     assert_int_equal(n->console_serial, 0);
     assert_int_equal(n->verbose, 1);
-    assert_int_equal(n->has_key, 1);
-    for (unsigned i = 0; i < BOOT_KEY_BYTES; i++)
-        assert_int_equal(n->key[i], i);
+    assert_int_equal(n->security, BOOT_SECURITY_KEYS);
+    for (unsigned i = 0; i < BOOT_KEY_BYTES; i++) {
+        assert_int_equal(info.keys.key[i], i);
+        assert_int_equal(info.keys.psk[i], 0x20 + i);
+        assert_int_equal(info.keys.peers[0].key[i], 0x11);
+        assert_int_equal(info.keys.peers[1].key[i], 0x22);
+    }
+    assert_int_equal(info.keys.peer_count, 2);
+    assert_string_equal(info.keys.peers[0].name, "disk1");
+    assert_string_equal(info.keys.peers[1].name, "disk2");
     assert_int_equal(n->nic_set, 1);
     assert_int_equal(n->nic.segment, 1);
     assert_int_equal(n->nic.bus, 2);
@@ -111,7 +128,7 @@ static void test_host(void **state)
     assert_int_equal(g->cpus, 4);
     assert_int_equal(g->wait_s, 30);
     assert_string_equal(g->kernel.path, "/boot/vmlinuz");
-    assert_int_equal(g->kernel.ini_line, 15);
+    assert_int_equal(g->kernel.ini_line, 16);
     assert_string_equal(g->initrd.path, "\\boot\\initrd.img");
     assert_int_equal(g->module_count, 2);
     assert_string_equal(g->modules[0].path, "/m/first");
@@ -122,7 +139,7 @@ static void test_host(void **state)
     assert_int_equal(g->device_count, 2);
     assert_string_equal(g->devices[0].node, "disk1");
     assert_int_equal(g->devices[1].at.devfn, 4 << 3 | 1);
-    assert_int_equal(g->devices[1].ini_line, 21);
+    assert_int_equal(g->devices[1].ini_line, 22);
     assert_string_equal(g->nic, "lan0");
     assert_int_equal(g->dma, BOOT_DMA_IOMMU);
     assert_int_equal(g->bus, BOOT_BUS_PORTS);
@@ -137,7 +154,8 @@ static void test_host(void **state)
 static void test_remote(void **state)
 {
     (void)state;
-    accept(REMOTE "peer = 10.0.0.1\nlend = 0000:00:04.0\nlend = 0000:00:05.0\nconsole = serial\n");
+    accept(REMOTE
+           "security = none\npeer = 10.0.0.1\nlend = 0000:00:04.0\nlend = 0000:00:05.0\nconsole = serial\n");
     assert_int_equal(info.node.role, BOOT_ROLE_REMOTE);
     assert_int_equal(info.node.dhcp, 1);
     assert_int_equal(info.node.lend_count, 2);
@@ -145,7 +163,7 @@ static void test_remote(void **state)
     assert_memory_equal(info.node.peer, "\x0a\x00\x00\x01", 4);
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 0);
-    accept(REMOTE "address = dhcp\n");
+    accept(REMOTE "security = none\naddress = dhcp\n");
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 1);
     assert_int_equal(info.node.nic_set, 0);
@@ -227,6 +245,8 @@ static void test_node_values(void **state)
         {"console = uart", "is not serial, framebuffer or both"},
         {"console = both loud", "is not serial, framebuffer or both"},
         {"key = 00", "key is not 64 hexadecimal digits"},
+        {"psk = 000102", "psk is not 64 hexadecimal digits (32 bytes); tools/farbus-keygen makes them"},
+        {"security = low", "is not none"},
         {"key = 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fff", "key is not 64"},
         {"lend = 00:04.0", "is not a PCI address like"},
         {"lend = 0000:00:20.0", "is not a PCI address"},
@@ -300,20 +320,53 @@ static void test_roles(void **state)
     refuse_text(GUEST REMOTE, 1, "this node is a remote"); // whichever comes first
 }
 
+static void test_security(void **state)
+{
+    (void)state;
+    accept(HOST GUEST);
+    assert_int_equal(info.node.security, BOOT_SECURITY_MISSING);
+    accept(HOST "security = none\n" GUEST "device = d/0000:00:04.0\n");
+    assert_int_equal(info.node.security, BOOT_SECURITY_NONE);
+    accept(REMOTE KEYS "[peer h]\nkey = " PUBLIC_1 "\n");
+    assert_int_equal(info.node.security, BOOT_SECURITY_KEYS);
+    accept("[peer d]\nkey = " PUBLIC_1 "\n" HOST KEYS GUEST "device = d/0000:00:04.0\n");
+
+    refuse_text(HOST GUEST "device = d/0000:00:04.0\n", 7,
+                "a device of node 'd', but [node] has neither 'key' and 'psk' (run tools/farbus-keygen) nor "
+                "'security");
+    refuse_text(REMOTE, 1, "[node] has neither 'key' and 'psk'");
+    refuse_text(HOST KEYS GUEST "device = d/0000:00:04.0\n", 9, "no [peer d] section has its public key");
+    refuse_text(REMOTE KEYS, 1, "no [peer NAME] section: no host could use");
+    refuse_text(HOST "key = " PUBLIC_1 "\n", 4, "'key' and 'psk' belong together");
+    refuse_text(HOST "psk = " PUBLIC_1 "\n", 4, "'key' and 'psk' belong together");
+    refuse_text(HOST KEYS "security = none\n", 4, "a key, but 'security = none' in line 6");
+    refuse_text(HOST "[peer d]\nkey = " PUBLIC_1 "\n", 4, "[peer d], but [node] has no 'key' and 'psk'");
+    refuse_text(HOST KEYS "[peer a]\nkey = " PUBLIC_1 "\n", 1, "[peer a] is this node itself");
+    refuse_text(HOST KEYS "[peer d]\n[guest g]\n", 6, "[peer d] has no 'key = PUBLIC KEY' line");
+    refuse_text(HOST KEYS "[peer d]\n", 6, "[peer d] has no 'key = PUBLIC KEY' line");
+    refuse_text(HOST KEYS "[peer]\n", 6, "[peer] has no name; write [peer NAME]");
+    refuse_text(HOST KEYS "[peer d]\nkey = " PUBLIC_1 "\n[peer d]\n", 8,
+                "a second [peer d]; the first is in line 6");
+    refuse_text(HOST KEYS "[peer d]\nkey = " PUBLIC_1 "\n[peer e]\nkey = " PUBLIC_1 "\n", 9,
+                "[peer d] has the same key, in line 6");
+    refuse_text(HOST KEYS "[peer d]\npsk = " PUBLIC_1 "\n", 7,
+                "unknown key 'psk' in [peer NAME]; there are key");
+}
+
 /// Repeats "line %d" until a limit refuses it.
 static void test_limits(void **state)
 {
     (void)state;
     static char text[8192];
-    size_t n = (size_t)snprintf(text, sizeof text, HOST GUEST);
+    size_t n = (size_t)snprintf(text, sizeof text, HOST "security = none\n" GUEST);
     for (int i = 0; i < BOOT_MODULES_MAX; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "module = m%d\ndevice = d/0000:00:0%d.0\n", i, i);
     accept(text);
     size_t full = n;
     n = full + (size_t)snprintf(text + full, sizeof text - full, "module = m9\n");
-    refuse_text(text, 6 + 2 * BOOT_MODULES_MAX + 1, "more than 8 'module' lines");
+    refuse_text(text, 7 + 2 * BOOT_MODULES_MAX + 1, "more than 8 'module' lines");
     snprintf(text + full, sizeof text - full, "device = d/0000:00:09.0\n");
-    refuse_text(text, 6 + 2 * BOOT_DEVICES_MAX + 1, "more than 8 'device' lines");
+    refuse_text(text, 7 + 2 * BOOT_DEVICES_MAX + 1, "more than 8 'device' lines");
 
     n = (size_t)snprintf(text, sizeof text, REMOTE);
     for (int i = 0; i <= BOOT_DEVICES_MAX; i++)
@@ -349,7 +402,8 @@ int main(void)
         cmocka_unit_test(test_dma_and_bus),  cmocka_unit_test(test_form),
         cmocka_unit_test(test_missing),      cmocka_unit_test(test_node_values),
         cmocka_unit_test(test_guest_values), cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_roles),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_roles),        cmocka_unit_test(test_security),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

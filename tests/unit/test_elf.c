@@ -95,7 +95,7 @@ static void test_note(void **state)
 {
     (void)state;
     put(file, NOTE_VERSION, BOOT_INFO_VERSION + 1, 4);
-    refused("made for another loader (boot contract version 2");
+    refused("made for another loader (boot contract version 3");
     put(file, NOTE_INFO_SIZE, 8, 4);
     refused("with 8 bytes");
     put(file, NOTE_ROLE, BOOT_ROLE_REMOTE, 4);

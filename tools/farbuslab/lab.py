@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import tomllib
 
+from . import keys
 from .bochs import BochsMachine
 from .choose import choose
 from .errors import LabError
@@ -18,7 +19,7 @@ from .qemu import QemuMachine
 
 _COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator", "image"}
 _TOP = {"lab", "lan", "host", "remote"}
-_LAB = {"title", "timeout", "until", "fail", "report", "linger"}
+_LAB = {"title", "timeout", "until", "fail", "report", "linger", "security"}
 _LAN = {"faults", "wire", "pcap"}
 
 
@@ -33,6 +34,8 @@ class Lab:
         self.notes = []  # what was chosen, and why, for people
         self.machines = {}
         self.lans = {}
+        self._key_pairs = {}  # node name -> (private, public)
+        self._psk = None
         self._wanted = machine or os.environ.get("MACHINE") or "auto"
         self._check()
         shutil.rmtree(self.work_dir, ignore_errors=True)
@@ -75,6 +78,8 @@ class Lab:
         for name, lan in d.get("lan", {}).items():
             self._keys(f"lan.{name}", lan, _LAN)
             self._keys(f"lan.{name}.faults", lan.get("faults", {}), set(FAULTS) | {"reorder"})
+        if self.security() not in ("keys", "none"):
+            raise LabError(f"[lab] security is 'keys' or 'none', not '{self.security()}'")
         names = list(d.get("host", {})) + list(d.get("remote", {}))
         if not names:
             raise LabError("it names no [host.NAME] and no [remote.NAME]")
@@ -130,6 +135,35 @@ class Lab:
         """A path of the description: absolute, or beside it, or in the project."""
         beside = os.path.join(self.base, path)
         return path if os.path.isabs(path) else beside if os.path.exists(beside) else os.path.join(ROOT, path)
+
+    # ---- keys ----
+    def security(self):
+        return self.description.get("lab", {}).get("security") or os.environ.get("FARBUS_SECURITY") or "none"
+
+    def keys_of(self, node):
+        """(private, public) of the node of this name, in this laboratory."""
+        if node not in self._key_pairs:
+            self._key_pairs[node] = keys.key_pair()
+        return self._key_pairs[node]
+
+    def psk(self):
+        self._psk = self._psk or keys.psk()
+        return self._psk
+
+    def secured(self, ini):
+        """The farbus.ini that a machine gets: what its description says, with keys (or the word that there are none) if it does not
+        speak of them itself. Everyone knows everyone."""
+        if keys.are_in(ini):
+            return ini
+        if self.security() == "none":
+            return keys.without(ini)
+        named = {m: re.search(r"^name\s*=\s*(\S+)", text, re.M) for m, text in
+                 [(m, m.spec.get("ini") or "") for m in self.machines.values()] + [(None, ini)]}
+        own = named.pop(None)
+        if not own:
+            return ini
+        others = {found[1]: self.keys_of(found[1])[1] for found in named.values() if found and found[1] != own[1]}
+        return keys.inserted(ini, self.keys_of(own[1])[0], self.psk(), others)
 
     def path(self, name):
         """A file of the work folder."""

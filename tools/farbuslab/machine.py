@@ -56,7 +56,7 @@ class Machine:
                 subprocess.run(["objcopy", "--strip-debug", target], check=True)
         if self.spec.get("ini") is not None:
             with open(os.path.join(folder, "farbus.ini"), "w", encoding="utf-8", newline="") as f:
-                f.write(self.spec["ini"])
+                f.write(self.lab.secured(self.spec["ini"]))
         for name, source in self.spec.get("files", {}).items():
             target = os.path.join(folder, *name.replace("\\", "/").strip("/").split("/"))
             os.makedirs(os.path.dirname(target), exist_ok=True)
