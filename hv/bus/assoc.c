@@ -55,7 +55,7 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
         fn->told = NULL;
         log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s %s", REMOTE_FN_ARGS(fn),
                  fn->info.vendor, fn->info.device, fn->guest->name, assoc_place(fn, place));
-        bus_attention(fn->guest);
+        ports_attention(fn->guest);
         break;
     case ASSOC_REFUSED: // tried again at every announcement, but said once
         if (fn->told == why)
@@ -66,7 +66,7 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
         break;
     case ASSOC_LOST:
         fn->inserted = fn->resetting = false;
-        bus_attention(fn->guest);
+        ports_attention(fn->guest);
         log_warn("bus",
                  REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; it reads as all-ones until it returns",
                  REMOTE_FN_ARGS(fn), fn->guest->name, why);
@@ -173,7 +173,7 @@ static void update_functions(struct remote *remote, const struct announcement *a
     for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->remote == remote && fn->state != ASSOC_FREE && fn->leaving)
-            bus_attention(fn->guest); // its time may be over
+            ports_attention(fn->guest); // its time may be over
         if (fn->remote != remote || fn->state == ASSOC_FREE || fn->state == ASSOC_ATTACHED ||
             fn->state == ASSOC_ATTACHING)
             continue;
@@ -388,7 +388,7 @@ enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *
     if (its && !fn->leaving) {
         fn->leaving = true;
         fn->leaving_since = time_ns();
-        bus_attention(guest);
+        ports_attention(guest);
     }
     net_unlock();
     return its ? OK : ERR_INVAL;

@@ -35,6 +35,9 @@ static void on_card_reset(void *ctx)
     struct bus_port *p = ctx;
     if (p->fn)
         remote_fn_reset(p->fn);
+    net_lock();
+    ports_attention(p->guest); // who waits for the slot to be switched off looks again
+    net_unlock();
 }
 
 static void on_message(void *ctx, uint64_t address, uint32_t data)
@@ -314,8 +317,17 @@ static void tell(struct bus_port *p, enum news news)
     }
 }
 
+void ports_attention(struct bus_guest *guest)
+{
+    atomic_store(&guest->ports_due, true);
+    bus_attention(guest);
+}
+
 void ports_collect(struct bus_guest *guest)
 {
+    if (!atomic_load_explicit(&guest->ports_due, memory_order_relaxed) ||
+        !atomic_exchange(&guest->ports_due, false))
+        return;
     for (unsigned i = 0; i < guest->port_count; i++) {
         struct bus_port *p = &guest->ports[i];
         for (enum news news = NEWS_BUTTON; news != NEWS_NONE;) {

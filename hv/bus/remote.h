@@ -155,6 +155,7 @@ struct bus_guest {
     uint32_t next_io;
     enum boot_bus layout;
     struct bus_port ports[PORTS_MAX];
+    _Atomic bool ports_due; // something came, went, or is to be asked to go
     unsigned port_count;
     struct bus_interrupts interrupts;
     _Atomic bool attention; // something is to be collected
@@ -245,6 +246,8 @@ struct bus_port *ports_spare(struct bus_guest *guest);
 /// As firmware leaves them before the guest's first instruction; functions that are attached are in their
 /// slots. On the guest's CPU; lock held.
 void ports_start(struct bus_guest *guest);
+/// Something about a slot of this guest has changed: ports_collect will find it. Lock held.
+void ports_attention(struct bus_guest *guest);
 /// What came and went since the last look becomes hot-plug events. On the guest's CPU, lock NOT held.
 void ports_collect(struct bus_guest *guest);
 /// INTx of its ports, as bits from INTX_GSI_FIRST.

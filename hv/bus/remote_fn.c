@@ -242,7 +242,7 @@ static void reset_answered(struct remote_fn *fn, uint16_t arg, const struct wire
     else
         log_warn("bus", REMOTE_FN_FORMAT ": its remote could not reset it for guest \"%s\"",
                  REMOTE_FN_ARGS(fn), fn->guest->name);
-    bus_attention(fn->guest);
+    ports_attention(fn->guest);
 }
 
 void remote_fn_reset(struct remote_fn *fn)
@@ -258,7 +258,7 @@ void remote_fn_reset(struct remote_fn *fn)
     if (begin && !transact_begin(fn, REC_RESET, reset_answered)) {
         net_lock();
         fn->resetting = false;
-        bus_attention(fn->guest);
+        ports_attention(fn->guest);
         net_unlock();
     }
 }

@@ -37,7 +37,7 @@ static inline void cfg_write(uint8_t devfn, unsigned offset, unsigned size, uint
 
 static inline struct remote_fn *fn_of(unsigned i)
 {
-    for (unsigned k = 0; k < REMOTE_FNS_MAX; k++) {
+    for (unsigned k = 0; k < assoc_count(); k++) {
         struct remote_fn *fn = assoc_get(k);
         if (fn->state != ASSOC_FREE && fn->at.devfn == fx.devices[i].at.devfn)
             return fn;
