@@ -311,7 +311,38 @@ static enum status set_device(struct parser *p, const char *value)
 
 static enum status set_guest_nic(struct parser *p, const char *value)
 {
-    return value_name(value, p->guest->nic) ? OK : bad_value(p, "nic", value, NAME_WANTED);
+    static const char wanted[] =
+        "auto or an address like 52:54:00:12:34:56, and then, if it is to have a limit, "
+        "bits a second like 100M";
+    struct boot_guest *g = p->guest;
+    char words[64];
+    if (g->nic_count == BOOT_NICS_MAX)
+        return refuse_here(p, ERR_RANGE, "a guest can have %u virtual NICs, not more", BOOT_NICS_MAX);
+    if (strlen(value) >= sizeof words)
+        return bad_value(p, "nic", value, wanted);
+    strcpy(words, value);
+    struct boot_vnic *nic = &g->nics[g->nic_count];
+    char *rate = strchr(words, ' ');
+    if (rate) {
+        *rate++ = '\0';
+        rate += strspn(rate, " ");
+        if (!value_rate(rate, &nic->rate))
+            return bad_value(p, "nic", value, wanted);
+    }
+    nic->has_mac = strcmp(words, "auto") != 0;
+    if (nic->has_mac && !value_mac(words, nic->mac))
+        return bad_value(p, "nic", value, wanted);
+    for (uint32_t i = 0; i <= (uint32_t)(g - p->info->guests) && nic->has_mac; i++) {
+        const struct boot_guest *other = &p->info->guests[i];
+        for (uint32_t j = 0; j < other->nic_count; j++)
+            if (other->nics[j].has_mac && memcmp(other->nics[j].mac, nic->mac, sizeof nic->mac) == 0)
+                return refuse_here(p, ERR_BUSY,
+                                   "nic address " SHOWN " is given to guest '%s' already, in line %u", value,
+                                   other->name, other->nics[j].ini_line);
+    }
+    nic->ini_line = p->line;
+    g->nic_count++;
+    return OK;
 }
 
 static enum status set_dma(struct parser *p, const char *value)
@@ -339,9 +370,9 @@ static enum status set_bus(struct parser *p, const char *value)
 }
 
 static const struct key guest_table[] = {
-    {"memory", false, set_memory}, {"cpus", false, set_cpus},     {"kernel", false, set_kernel},
-    {"initrd", false, set_initrd}, {"module", true, set_module},  {"cmdline", false, set_cmdline},
-    {"device", true, set_device},  {"nic", false, set_guest_nic}, {"wait", false, set_wait},
+    {"memory", false, set_memory}, {"cpus", false, set_cpus},    {"kernel", false, set_kernel},
+    {"initrd", false, set_initrd}, {"module", true, set_module}, {"cmdline", false, set_cmdline},
+    {"device", true, set_device},  {"nic", true, set_guest_nic}, {"wait", false, set_wait},
     {"dma", false, set_dma},       {"bus", false, set_bus},
 };
 

@@ -174,6 +174,36 @@ bool value_key(const char *word, uint8_t key[BOOT_KEY_BYTES])
     return *word == '\0';
 }
 
+bool value_mac(const char *word, uint8_t mac[6])
+{
+    for (unsigned i = 0; i < 6; i++) {
+        uint32_t byte;
+        if ((i > 0 && !skip(&word, ':')) || !hexadecimal(&word, 2, &byte))
+            return false;
+        mac[i] = (uint8_t)byte;
+    }
+    return *word == '\0' && !(mac[0] & 1);
+}
+
+bool value_rate(const char *word, uint64_t *bits)
+{
+    static const char suffixes[] = "kmg";
+    uint64_t n, unit = 1;
+    if (!decimal(&word, 1000000000, &n))
+        return false;
+    for (unsigned i = 0; *word && i < 3; i++) {
+        unit *= 1000;
+        if ((*word | 0x20) == suffixes[i]) {
+            word++;
+            break;
+        }
+        if (i == 2)
+            return false;
+    }
+    *bits = n * unit;
+    return *word == '\0' && *bits >= 8000;
+}
+
 bool value_name(const char *word, char name[BOOT_NAME_MAX])
 {
     size_t length = strlen(word);

@@ -22,6 +22,10 @@ bool value_pci(const char *word, struct boot_pci_address *at);
 bool value_device(const char *word, struct boot_device *device);
 /// 64 hexadecimal digits.
 bool value_key(const char *word, uint8_t key[BOOT_KEY_BYTES]);
+/// "52:54:00:12:34:56": a unicast address.
+bool value_mac(const char *word, uint8_t mac[6]);
+/// Bits a second: "64k", "100M", "1G"; powers of 1000, suffix in either case, at least 8000.
+bool value_rate(const char *word, uint64_t *bits);
 /// Letters, digits, '-', '_', '.'; 1 to BOOT_NAME_MAX - 1 of them, copied with its NUL.
 bool value_name(const char *word, char name[BOOT_NAME_MAX]);
 /// A path on the volume the loader came from: printable ASCII, 1 to BOOT_PATH_MAX - 1 characters, copied as

@@ -205,6 +205,12 @@ static void run_counters(int argc, char *argv[])
     net_print_counters();
 }
 
+static void run_nics(int argc, char *argv[])
+{
+    (void)argc, (void)argv;
+    guest_nics_print();
+}
+
 static void run_links(int argc, char *argv[])
 {
     const struct link *l;
@@ -272,6 +278,7 @@ static const struct shell_command commands[] = {
     {"counters", "transactions, and frames that were dropped", run_counters},
     {"links", "remotes: frames, round-trip time, retransmissions", run_links},
     {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
+    {"nics", "virtual NICs: frames, and what was refused", run_nics},
     {"exits", "[GUEST]  VM exits by reason", run_exits},
     {"trace", "[N]  the last N events of each CPU", run_trace},
     {"memory", "what is used, by whom", run_memory},

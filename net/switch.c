@@ -177,6 +177,8 @@ static bool within_rate(struct switch_port *port, size_t size)
 
 static enum status to_wire(const uint8_t *frame, size_t size)
 {
+    if (!sw.nic)
+        return ERR_LINK_DOWN;
     if (sw.nic->ops->room && !sw.nic->ops->room(sw.nic, SWITCH_RESERVE))
         return ERR_BUSY;
     return sw.nic->ops->send(sw.nic, &(struct nic_piece){frame, size}, 1);

@@ -47,6 +47,7 @@ struct boot_framebuffer {
 #define BOOT_CPUS_MAX    64 // of one guest
 #define BOOT_MODULES_MAX 8
 #define BOOT_DEVICES_MAX 8
+#define BOOT_NICS_MAX    4 // virtual ones, of one guest
 #define BOOT_MEM_MAX     512
 #define BOOT_KEY_BYTES   32
 #define BOOT_PEERS_MAX   16
@@ -73,6 +74,16 @@ struct boot_file {
     uint32_t pad;
 };
 
+/// A virtual NIC of a guest.
+struct boot_vnic {
+    uint8_t mac[6];
+    uint8_t has_mac; // 0: the host makes one
+    uint8_t pad;
+    uint32_t ini_line;
+    uint32_t pad2;
+    uint64_t rate; // bits a second that it may send; 0: no limit
+};
+
 /// `dma =`: how DMA of remote functions finds the guest's memory.
 enum boot_dma {
     BOOT_DMA_IOMMU,  // the guest has an IOMMU and says what it maps (default)
@@ -95,11 +106,12 @@ struct boot_guest {
     uint32_t device_count;
     struct boot_device devices[BOOT_DEVICES_MAX];
     char cmdline[BOOT_CMDLINE_MAX];
-    char nic[BOOT_NAME_MAX]; // empty: none
+    struct boot_vnic nics[BOOT_NICS_MAX];
+    uint32_t nic_count;
     uint32_t ini_line;
     uint8_t dma; // enum boot_dma
     uint8_t bus; // enum boot_bus
-    uint8_t pad[2];
+    uint8_t pad[6];
 };
 
 /// `key`, `psk`, `security =`: who may speak with this node.

@@ -11,7 +11,8 @@
 #define GUEST_ECAM_SIZE 0x10000000ull
 #define GUEST_MMIO_BASE                                                                                      \
     0xc0000000ull // 32-bit BARs may be placed here by the guest (or are, before it starts)
-#define GUEST_MMIO_END    0xe0000000ull
+#define GUEST_MMIO_END    0xdff00000ull // what is above is for BARs of virtual devices of this machine
+#define GUEST_MMIO_OURS   0xdff00000ull
 #define GUEST_MMIO64_BASE 0x8000000000ull // and 64-bit ones here
 #define GUEST_IO_BASE     0xc000u         // I/O BARs of functions on bus 0
 // and windows of ports: what hv/platform/dsdt.asl gives to PCI, around the emulators' shutdown port

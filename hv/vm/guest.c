@@ -153,8 +153,8 @@ static void on_message(void *ctx, const struct interrupt_message *m)
     }
 }
 
-/// Of its IOMMU. A write that is no interrupt is lost, as on a PC without memory there.
-static void on_iommu_message(void *ctx, uint64_t address, uint32_t data)
+/// Of a virtual device. A write that is no interrupt is lost, as on a PC without memory there.
+void guest_message(void *ctx, uint64_t address, uint32_t data)
 {
     struct interrupt_message m;
     if (interrupt_message_from(address, data, &m))
@@ -186,7 +186,7 @@ static void on_bus_line(void *ctx, unsigned gsi, bool high)
 }
 
 /// From any CPU: guest_tend collects.
-static void on_bus_attention(void *ctx)
+void guest_attention(void *ctx)
 {
     struct guest *g = ctx;
     for (uint32_t i = 0; i < g->config->cpus; i++)
@@ -204,7 +204,7 @@ static enum status build_iommu(struct guest *g)
     const struct guest_iommu_ops ops = {.memory = on_iommu_memory,
                                         .written = on_iommu_written,
                                         .changed = guest_dma_changed,
-                                        .message = on_iommu_message,
+                                        .message = guest_message,
                                         .ctx = g};
     return g->config->dma == BOOT_DMA_IOMMU ? guest_iommu_create(&g->iommu, &g->io, &ops) : OK;
 }
@@ -272,6 +272,8 @@ static enum status build(struct guest *g)
         s = guest_virt->map_create(&g->map);
     if (s == OK)
         s = build_devices(g);
+    if (s == OK)
+        s = guest_nics_create(g);
     for (uint32_t i = 0; s == OK && i < g->config->cpus; i++)
         s = build_vcpu(g, i);
     return s;
@@ -286,6 +288,7 @@ static void discard(struct guest *g)
     }
     if (g->map)
         guest_virt->map_destroy(g->map);
+    guest_nics_destroy(g);
     guest_iommu_destroy(g->iommu);
     guest_memory_destroy(g);
     free(g);
@@ -297,8 +300,6 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
         return refuse(config, "it may have 1 to 8 vCPUs (cpus = n)");
     if (config->memory < MEMORY_MIN || config->memory > MEMORY_MAX || config->memory % GUEST_CHUNK)
         return refuse(config, "memory must be 4M to 64G, in steps of 2M");
-    if (config->nic[0])
-        return refuse(config, "this version has no virtual NICs: remove 'nic ='");
     guest_virt = virt;
     struct guest *g = calloc(1, sizeof *g);
     if (!g) {
@@ -310,7 +311,8 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     g->created_ns = time_ns();
     enum status s = build(g);
     if (s == OK)
-        s = bus_guest_add(config->name, config->bus == BOOT_BUS_FLAT ? BOOT_BUS_FLAT : BOOT_BUS_PORTS, config->devices, config->device_count, &g->io, &g->pci, &g->bus);
+        s = bus_guest_add(config->name, config->bus == BOOT_BUS_FLAT ? BOOT_BUS_FLAT : BOOT_BUS_PORTS,
+                          config->devices, config->device_count, &g->io, &g->pci, &g->bus);
     if (s != OK) {
         log_error(config->name, "not made: %s",
                   s == ERR_NOMEM ? "not enough memory in this machine" : status_name(s));
@@ -320,7 +322,7 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     guest_dma_start(g);
     bus_guest_interrupts(
         g->bus, &(struct bus_interrupts){
-                    .message = on_message, .line = on_bus_line, .attention = on_bus_attention, .ctx = g});
+                    .message = on_message, .line = on_bus_line, .attention = guest_attention, .ctx = g});
     guests[index] = g;
     if (index >= guest_count)
         guest_count = index + 1;
@@ -391,6 +393,7 @@ static void reset_devices(struct guest *g)
     guest_uart_reset(&g->uart);
     guest_power_reset(&g->power);
     guest_pm_reset(&g->pm);
+    guest_nics_reset(g);
     bus_guest_reset(g->bus);
     if (g->iommu)
         guest_iommu_reset(g->iommu); // after the functions that it confined
@@ -426,8 +429,10 @@ void guest_tend(struct guest *g)
     } else {
         guest_pause_tend(g);
     }
-    if (atomic_load(&g->state) == GUEST_RUNNING)
+    if (atomic_load(&g->state) == GUEST_RUNNING) {
         guest_console_feed(g);
+        guest_nics_tend(g);
+    }
     if (atomic_load(&g->state) != GUEST_WAITING)
         return;
     if (bus_guest_ready(g->bus)) {

@@ -69,6 +69,7 @@ struct guest {
     struct guest_pit pit;
     struct guest_iommu *iommu; // NULL: `dma = mirror`
     struct bus_guest *bus;
+    struct guest_nic *nics[BOOT_NICS_MAX]; // nics.c
 
     char line[224]; // console output up to the next newline
     uint32_t line_length;
@@ -111,11 +112,27 @@ MUST_CHECK enum status guest_console_type(struct guest *g, uint8_t byte);
 /// Gives the UART what was typed, as far as its FIFO takes it; on the CPU that runs the guest.
 void guest_console_feed(struct guest *g);
 
+/// An interrupt message of a virtual device: a write of `data` to `address`. On the CPU that runs the guest.
+void guest_message(void *guest, uint64_t address, uint32_t data);
+/// From any CPU: something waits that guest_tend, bus_guest_collect or guest_nics_tend has to look at.
+void guest_attention(void *guest);
+
 // dma.c
 /// Tells the bus how the DMA of the guest's functions reaches its memory. Once, right after bus_guest_add.
 void guest_dma_start(struct guest *g);
 /// guest_iommu_ops.changed
 void guest_dma_changed(void *guest, const struct iommu_scope *scope);
+
+// nics.c
+/// The guest's virtual NICs, on the host's LAN. Errors are logged.
+MUST_CHECK enum status guest_nics_create(struct guest *g);
+void guest_nics_destroy(struct guest *g);
+void guest_nics_reset(struct guest *g);
+/// Frames to and from the guest; on the CPU that runs it, between slices. Costs one load each when there are
+/// none.
+void guest_nics_tend(struct guest *g);
+/// For the console: a line for each.
+void guest_nics_print(void);
 
 // pause.c
 /// Asked of the CPU that runs the guest. ERR_DENIED: it is not running (pause) or not paused (resume).

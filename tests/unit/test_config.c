@@ -83,7 +83,8 @@ static void test_host(void **state)
            "cmdline = console=ttyS0,115200 x:y=z ; quiet\r\n"
            "device = disk1/0000:00:04.0\r\n"
            "device = disk1/0000:00:04.1\r\n"
-           "nic = lan0\r\n"
+           "nic = 52:54:00:12:34:56  100M\r\n"
+           "nic = auto\r\n"
            "wait = 30\r\n"
            "dma = iommu\r\n"
            "bus = ports\r\n"
@@ -140,7 +141,10 @@ static void test_host(void **state)
     assert_string_equal(g->devices[0].node, "disk1");
     assert_int_equal(g->devices[1].at.devfn, 4 << 3 | 1);
     assert_int_equal(g->devices[1].ini_line, 22);
-    assert_string_equal(g->nic, "lan0");
+    assert_int_equal(g->nic_count, 2);
+    assert_memory_equal(g->nics[0].mac, ((const uint8_t[]){0x52, 0x54, 0, 0x12, 0x34, 0x56}), 6);
+    assert_true(g->nics[0].has_mac && g->nics[0].rate == 100000000);
+    assert_true(!g->nics[1].has_mac && g->nics[1].rate == 0);
     assert_int_equal(g->dma, BOOT_DMA_IOMMU);
     assert_int_equal(g->bus, BOOT_BUS_PORTS);
     assert_int_equal(info.guests[1].dma, BOOT_DMA_MIRROR);
@@ -291,7 +295,11 @@ static void test_guest_values(void **state)
         {"device = disk1/0000:00:04", "is not a remote function"},
         {"device = /0000:00:04.0", "is not a remote function"},
         {"device = disk1/0000:00:04.0 x", "is not a remote function"},
-        {"nic = a b", "is not a name"},
+        {"nic = a b", "is not auto or an address"},
+        {"nic = 53:54:00:12:34:56", "is not auto or an address"}, // a group
+        {"nic = 52:54:00:12:34", "is not auto or an address"},
+        {"nic = auto 100T", "is not auto or an address"},
+        {"nic = auto 7k", "is not auto or an address"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[256];
