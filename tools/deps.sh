@@ -176,7 +176,8 @@ step_sources() {
 # The generic kernel has its drivers as modules. Kept are those that tests load, and those they depend on (tools/farbuslab/guest.py follows `depends`).
 kernel_modules=(nvme nvme-core nvme-tcp nvme-fabrics nvmet nvmet-tcp configfs t10-pi crc64 crc64-rocksoft crc-t10dif crct10dif_common
     ahci libahci libata sd_mod scsi_mod scsi_common xhci-pci xhci-hcd usbcore usb-common usb-storage usbhid hid hid-generic evdev
-    ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e)
+    ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e
+    virtio virtio_ring virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_net net_failover failover)
 
 # latest_kernel METAPACKAGE: the kernel package it stands for.
 latest_kernel() {
@@ -200,16 +201,18 @@ step_guests() {
         dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$linux/vmlinuz" || die "$package holds no kernel"
         say "$package -> build/deps/linux"
     fi
-    if [ ! -s "$linux/generic/vmlinuz" ]; then
+    if [ "$(cat "$linux/generic/wanted" 2>/dev/null)" != "${kernel_modules[*]}" ]; then
         package=$(latest_kernel linux-image-amd64)
         deb=$(fetch_binary "$package")
-        rm -rf "$linux/generic" "$linux/generic.tmp"
+        rm -rf "$linux/generic.tmp"
         mkdir -p "$linux/generic.tmp/modules"
         dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$linux/generic.tmp" --wildcards './boot/vmlinuz-*' "${wanted[@]}" ||
             die "$package does not hold the kernel and the modules that the tests need"
         find "$linux/generic.tmp/lib" -name '*.ko' -exec mv -t "$linux/generic.tmp/modules" {} +
         mv "$linux"/generic.tmp/boot/vmlinuz-* "$linux/generic.tmp/vmlinuz"
         rm -rf "$linux/generic.tmp/boot" "$linux/generic.tmp/lib"
+        echo "${kernel_modules[*]}" >"$linux/generic.tmp/wanted"
+        rm -rf "$linux/generic"
         mv "$linux/generic.tmp" "$linux/generic"
         say "$package -> build/deps/linux/generic"
     fi
