@@ -386,7 +386,7 @@ static bool dma_valid(const struct wire_record *rec, size_t size, enum wire_dire
     case REC_DMA_DATA:
         return data_valid(body, size, direction);
     case REC_DMA_SPOILED:
-        return spoiled->slot < WIRE_DMA_SLOTS_MAX && spoiled->reserved == 0;
+        return spoiled->slot < WIRE_DMA_SLOTS_MAX;
     case REC_DMA_FAULT: // any address: nobody keeps a function from asking
         return fault->iova % WIRE_DMA_PAGE == 0 && fault->write <= 1 &&
                zero(fault->reserved, sizeof fault->reserved);

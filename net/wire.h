@@ -340,7 +340,7 @@ _Static_assert(sizeof(struct wire_dma_run) == 4, "wire format");
 /// REC_DMA_SPOILED: nobody knows what is in this slot; until DMA_DATA with CLEAR it is not mapped.
 struct wire_dma_spoiled {
     uint32_t slot;
-    uint32_t reserved;
+    uint32_t generation; // of the mapping whose end spoiled it: a host that cleared the slot since knows that
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_dma_spoiled) == 8, "wire format");
 

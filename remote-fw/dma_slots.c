@@ -172,7 +172,7 @@ static void map(struct dma *d, const struct wire_dma_map *m)
 /// False: the link is full.
 static bool tell_spoiled(struct dma *d, struct dma_slot *s)
 {
-    struct wire_dma_spoiled told = {.slot = (uint32_t)(s - d->slot)};
+    struct wire_dma_spoiled told = {.slot = (uint32_t)(s - d->slot), .generation = s->generation};
     return d->ops->send(d->ctx, REC_DMA_SPOILED, &told, sizeof told, NULL, 0) != ERR_BUSY;
 }
 

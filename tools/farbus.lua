@@ -468,7 +468,7 @@ local function dissect_record(tvb, tree, pinfo, link, index, again)
     elseif class == "spoiled" then
         text = text .. " " .. tvb(8, 4):le_uint()
         sub:add_le(f.slot, tvb(8, 4))
-        zero(sub, tvb(12, 4))
+        sub:add_le(f.dma_generation, tvb(12, 4))
     elseif class == "fault" then
         text = text .. " " .. page_address(tvb, sub, true)
         sub:add(f.dma_write, tvb(16, 1))

@@ -43,6 +43,7 @@ struct slot {
     struct slot *prev, *next;
     uint32_t index;
     uint32_t generation; // of the mapping
+    uint32_t cleared;    // mappings up to this generation ended before all of the content was sent last
     uint32_t round;      // of reconciling that found it as the guest says
     uint8_t access;      // WIRE_DMA_*; 0: not mapped
     bool dirty;          // the page may differ from the twin, whatever nested paging says

@@ -163,6 +163,8 @@ static enum mirror_sent send_runs(struct slot *s, const uint8_t *against, bool e
         if (!mirror_send(m, REC_DMA_DATA, &d, sizeof(d), m->record, size, until))
             return MIRROR_OVER;
         bus_counts.dma_pushed += size;
+        if (clear)
+            s->cleared = m->generation;
         clear = false;
         if (s->twin && s->twin != mirror_zeroes)
             update_twin(s->twin, m->record, size);

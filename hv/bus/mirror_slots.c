@@ -235,7 +235,7 @@ static struct slot *new_slot(struct mirror *m)
         m->frames++;
     }
     struct slot *s = mirror_slot(m, m->used);
-    *s = (struct slot){.owner = m, .gpa = SLOT_BLANK, .index = m->used};
+    *s = (struct slot){.owner = m, .gpa = SLOT_BLANK, .index = m->used, .cleared = m->generation};
     m->used++;
     list_add(&m->idle, s, true);
     return s;

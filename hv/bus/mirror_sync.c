@@ -278,6 +278,8 @@ static void spoiled(struct mirror *m, const void *body)
     }
     struct slot *s = mirror_slot(m, record.slot);
     bus_counts.dma_spoiled++;
+    if ((int32_t)(record.generation - s->cleared) <= 0) // it has got its content again since
+        return;
     if (!s->access) {
         mirror_drop_twin(s);
         return;

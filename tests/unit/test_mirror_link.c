@@ -194,23 +194,23 @@ static void many(uint64_t first, unsigned runs, unsigned operations, bool all_ma
 static void test_random_work(void **state)
 {
     (void)state;
-    many(1000, 6, 800, false, 0);
-    assert_true(total_completed > 300); // the test tests something
-    assert_true(total_aborts > 15);
-    assert_true(total_interrupts > 150);
+    many(1000, 40, 1000, false, 0);
+    assert_true(total_completed > 2000); // the test tests something
+    assert_true(total_aborts > 100);
+    assert_true(total_interrupts > 1000);
 }
 
 static void test_cables_and_restarts(void **state)
 {
     (void)state;
-    many(2000, 5, 400, false, 50);
+    many(2000, 40, 800, false, 60);
 }
 
 static void test_all_of_memory(void **state)
 {
     (void)state;
-    many(3000, 2, 400, true, 0);
-    many(4000, 2, 300, true, 50);
+    many(3000, 15, 800, true, 0);
+    many(4000, 15, 600, true, 60);
 }
 
 int main(void)

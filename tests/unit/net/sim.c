@@ -25,6 +25,7 @@ unsigned sim_drop;
 bool sim_sealed;
 void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
 static struct packet packets[PACKETS];
+static unsigned packets_end; // none is used from here on
 static uint64_t state;
 
 uint64_t sim_random(void)
@@ -50,6 +51,7 @@ static void put(uint32_t from, uint32_t to, const void *frame, size_t size)
         if (happens(sim_faults.reorder))
             delay += sim_random() % (sim_delay_ns * 8);
         *p = (struct packet){true, time_ns() + delay, from, to, size, malloc(size)};
+        packets_end = i < packets_end ? packets_end : i + 1;
         memcpy(p->bytes, frame, size);
         if (happens(sim_faults.flip))
             p->bytes[sim_random() % size] ^= (uint8_t)(1u << sim_random() % 8);
@@ -182,7 +184,9 @@ void sim_run(uint64_t ns, uint64_t step, void (*each)(void))
         }
         uint64_t next = tick < end ? tick : end;
         struct packet *first = NULL;
-        for (unsigned i = 0; i < PACKETS; i++)
+        while (packets_end > 0 && !packets[packets_end - 1].used)
+            packets_end--;
+        for (unsigned i = 0; i < packets_end; i++)
             if (packets[i].used && packets[i].at <= next) {
                 next = packets[i].at;
                 first = &packets[i];
