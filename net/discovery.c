@@ -28,7 +28,7 @@ struct heard {
     uint32_t boot_id, generation;
     uint16_t total;
     uint64_t have, last_ns;
-    uint64_t counter; // with keys: of the newest announcement
+    uint64_t counter, parts; // with keys: of the newest announcement; its parts that came, a bit each
     struct wire_function functions[DISCOVERY_FUNCTIONS_MAX];
 };
 _Static_assert(DISCOVERY_FUNCTIONS_MAX <= 64, "struct heard: have");
@@ -93,6 +93,7 @@ static void announce(void)
         total = DISCOVERY_FUNCTIONS_MAX;
     unsigned parts = total == 0 ? 1 : (total + per_frame - 1) / per_frame;
     uint32_t generation = generation_of(d.what);
+    d.counter++;
     for (unsigned part = 0; part < parts; part++) {
         unsigned first = part * per_frame;
         unsigned count = total - first < per_frame ? total - first : per_frame;
@@ -112,7 +113,7 @@ static void announce(void)
         if (count != 0)
             memcpy(f.functions, d.what->functions + first, count * sizeof f.functions[0]);
         if (keys != NULL)
-            size = announce_seal(keys, &f.frame, size, ++d.counter);
+            size = announce_seal(keys, &f.frame, size, d.counter);
         send_part(&d.everybody, &f, size);
         if (d.unicast.peer != 0)
             send_part(&d.unicast, &f, size);
@@ -190,12 +191,20 @@ static const void *open_seal(const struct node_keys *keys, uint32_t peer, const 
     return NULL;
 }
 
-/// With keys: recorded and sent again? A node that was heard just now has not restarted, and counts up.
-static bool is_replay(const struct heard *h, const struct wire_announce *a, uint64_t counter, uint64_t now)
+/// With keys: recorded and sent again? A node counts up while it runs, and one that was heard just now has
+/// not restarted. If it is none, it is noted.
+static bool is_replay(struct heard *h, const struct wire_announce *a, uint64_t counter, uint64_t now)
 {
-    if (h->boot_id == a->boot_id)
-        return counter <= h->counter;
-    return h->boot_id != 0 && now - h->last_ns < ALIVE_MS * MS;
+    bool same = h->boot_id == a->boot_id;
+    if (same ? counter < h->counter : h->boot_id != 0 && now - h->last_ns < ALIVE_MS * MS)
+        return true;
+    if (!same || counter != h->counter)
+        h->parts = 0;
+    if (a->part >= 64 || (h->parts >> a->part & 1) != 0)
+        return true;
+    h->counter = counter;
+    h->parts |= 1ull << a->part;
+    return false;
 }
 
 void discovery_input(uint32_t peer, const void *frame, size_t size)
@@ -221,7 +230,6 @@ void discovery_input(uint32_t peer, const void *frame, size_t size)
         link_count_replayed();
         return;
     }
-    h->counter = counter;
     d.stats.received++;
     if (h->boot_id != a->boot_id || h->generation != a->generation || h->total != a->total) {
         memcpy(h->node, a->node, sizeof h->node);

@@ -225,6 +225,111 @@ static void test_malformed(void **state)
     assert_int_equal(link_node_stats().malformed[WIRE_BAD_BODY], 1);
 }
 
+static struct node_keys keys;
+
+/// As setup, with the keys of a network of which `disk1` is the only node that speaks.
+static int setup_keys(void **state)
+{
+    static const uint8_t private_key[CRYPTO_KEY] = {1}, psk[CRYPTO_KEY] = {2};
+    setup(state);
+    keys_set(&keys, private_key, psk);
+    link_use_keys(&keys);
+    discovery_listen(on_heard, &heard);
+    return 0;
+}
+
+static void test_sealed(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {WIRE_FRAME_MIN, LINK_FRAME_BYTES};
+    for (unsigned s = 0; s < 2; s++)
+        for (unsigned n = 0; n <= DISCOVERY_FUNCTIONS_MAX; n += 3) {
+            wire.frame_max = sizes[s];
+            heard.count = 0;
+            struct announcement a = {.node = "disk1", .function_count = (uint16_t)n, .functions = functions};
+            functions[0].flags ^= WIRE_FN_BUSY;
+            say(&a);
+            for (unsigned i = wire.count; i-- > 0;) { // parts in any order
+                host_time_advance_ns(DISCOVERY_INTERVAL_MS * MS);
+                assert_int_equal(heard.count, 0);
+                discovery_input(5, wire.bytes[i], wire.size[i]);
+            }
+            assert_int_equal(heard.count, 1);
+            assert_int_equal(heard.last.function_count, n);
+            assert_memory_equal(heard.functions, functions, n * sizeof functions[0]);
+            for (unsigned i = 0; i < wire.count; i++) // and again: a recording
+                discovery_input(6, wire.bytes[i], wire.size[i]);
+            assert_int_equal(heard.count, 1);
+        }
+    assert_int_equal(discovery_stats().malformed, 0);
+    assert_int_equal(link_node_stats().replayed, discovery_stats().received);
+    assert_int_equal(link_node_stats().forged, 0);
+}
+
+static void test_sealed_every_byte_counts(void **state)
+{
+    (void)state;
+    struct announcement a = {.node = "disk1", .function_count = 2, .functions = functions};
+    say(&a);
+    for (size_t i = 0; i < wire.size[0]; i++) {
+        host_time_advance_ns(10 * MS);
+        wire.bytes[0][i] ^= (uint8_t)(1u << i % 8);
+        discovery_input(5, wire.bytes[0], wire.size[0]);
+        wire.bytes[0][i] ^= (uint8_t)(1u << i % 8);
+    }
+    for (size_t n = 0; n < wire.size[0]; n++)
+        discovery_input(5, wire.bytes[0], n);
+    assert_int_equal(heard.count, 0);
+    assert_int_equal(discovery_stats().received, 0);
+    assert_int_equal(link_node_stats().forged + discovery_stats().malformed, 2 * wire.size[0]);
+    discovery_input(5, wire.bytes[0], wire.size[0]);
+    assert_int_equal(heard.count, 1);
+}
+
+/// Announcements of a remote that has restarted since, announcements without keys, and with others.
+static void test_sealed_old_and_wrong(void **state)
+{
+    (void)state;
+    struct announcement a = {.node = "disk1", .function_count = 1, .functions = functions};
+    say(&a);
+    uint8_t old[LINK_FRAME_BYTES];
+    size_t size = wire.size[0];
+    memcpy(old, wire.bytes[0], size);
+    discovery_input(5, old, size);
+    host_time_advance_ns(10000 * MS);
+    link_set_boot_id(78); // it restarts
+    say(&a);
+    discovery_input(5, wire.bytes[0], wire.size[0]);
+    assert_int_equal(heard.count, 2);
+    assert_int_equal(heard.last.boot_id, 78);
+    host_time_advance_ns(DISCOVERY_INTERVAL_MS * MS);
+    discovery_input(6, old, size); // who recorded the first life
+    assert_int_equal(heard.count, 2);
+    assert_int_equal(link_node_stats().replayed, 1);
+
+    link_use_keys(NULL);
+    say(&a);
+    link_use_keys(&keys);
+    discovery_input(6, wire.bytes[0], wire.size[0]);
+    assert_int_equal(link_node_stats().malformed[WIRE_UNSEALED], 1);
+    assert_string_equal(host_log_last(),
+                        "discovery: 6.0.0.0 announces something, but not with our network's psk: ignored");
+    keys.announce_mac[0] ^= 1;
+    say(&a);
+    keys.announce_mac[0] ^= 1;
+    discovery_input(6, wire.bytes[0], wire.size[0]);
+    assert_int_equal(link_node_stats().forged, 1);
+    assert_int_equal(heard.count, 2);
+
+    uint64_t before = link_node_stats().forged; // a flood: so many are looked at, and no more
+    for (unsigned i = 0; i < 5000; i++) {
+        host_time_advance_ns(MS / 10);
+        discovery_input(i, wire.bytes[0], wire.size[0]);
+    }
+    assert_in_range(link_node_stats().forged - before, 250, 360);
+    assert_int_equal(link_node_stats().forged - before + link_node_stats().limited, 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +339,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_remotes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_interval_and_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sealed, setup_keys, teardown),
+        cmocka_unit_test_setup_teardown(test_sealed_every_byte_counts, setup_keys, teardown),
+        cmocka_unit_test_setup_teardown(test_sealed_old_and_wrong, setup_keys, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
