@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FX_SLOTS  2048u
+#ifndef FX_SLOTS // who includes this may say how many it needs
+#define FX_SLOTS 2048u
+#define FX_HELD  512u
+#endif
 #define FX_RECORD 1440u // bytes behind a record's header in a frame of 1,472
-#define FX_HELD   512u
 
 struct fx_mapping {
     uint64_t iova; // ~0: none
