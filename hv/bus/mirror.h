@@ -80,6 +80,7 @@ struct mirror {
     uint32_t offences; // in this session
     bool due;          // all of the guest's tables are to be looked at
     bool spoiled;      // some slot is
+    uint32_t starved; // pages refused because there was no room, ever
     bool told_no_slots, told_no_twins, told_fault, told_outside;
     struct slot_list readable, writeonly, idle; // idle: not mapped, the one used last first
     // DATA for pages the function may read and write, until the guest's CPU takes it

@@ -12,6 +12,10 @@ _Static_assert(IOMMU_PAGE == WIRE_DMA_PAGE && IOMMU_PAGES == WIRE_DMA_IOVA_END /
 
 #define RW (WIRE_DMA_READ | WIRE_DMA_WRITE)
 
+// A guest may map thousands of pages at once: a remote that takes them in turn is given this much longer for
+// each.
+#define PAGE_NS 10000000ull
+
 static struct guest_dma *dma_of(const struct mirror *m)
 {
     return &m->fn->guest->dma;
@@ -30,6 +34,18 @@ static void refuse(struct mirror *m, uint64_t iova, bool *told, const char *why)
              ": guest \"%s\" maps more than there is room for, or what is not its memory: %s; "
              "the function does not see its address 0x%llx",
              REMOTE_FN_ARGS(m->fn), m->fn->guest->name, why, (unsigned long long)iova);
+}
+
+static void no_slot(struct mirror *m, uint64_t iova)
+{
+    m->starved++;
+    refuse(m, iova, &m->told_no_slots, "the remote has no more pages to lend");
+}
+
+static void no_twin(struct mirror *m, uint64_t iova)
+{
+    m->starved++;
+    refuse(m, iova, &m->told_no_twins, "no memory is left to mirror it");
 }
 
 // --- unmapping ---
@@ -77,7 +93,7 @@ void mirror_revoke(struct slot *s, uint64_t until)
     unmap(&u, s);
     flush_unmaps(&u);
     if (!u.over)
-        refuse(m, iova, &m->told_no_twins, "no memory is left to mirror it");
+        no_twin(m, iova);
 }
 
 // --- mapping ---
@@ -118,7 +134,7 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
     }
     struct slot *s = mirror_take(m, gpa, page);
     if (!s) {
-        refuse(m, iova, &m->told_no_slots, "the remote has no more pages to lend");
+        no_slot(m, iova);
         return true;
     }
     bool known = s->twin != NULL;
@@ -132,7 +148,7 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
     // `dma = mirror`: most pages are zeroes, and there is room for the others.
     if (access == RW && dma->iommu && !mirror_twin(s)) {
         mirror_detach(s);
-        refuse(m, iova, &m->told_no_twins, "no memory is left to mirror it");
+        no_twin(m, iova);
         return true;
     }
     s->generation = 0;
@@ -143,7 +159,7 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
     case MIRROR_NO_TWIN:
         s->twin = NULL; // part of its content was sent, perhaps
         mirror_detach(s);
-        refuse(m, iova, &m->told_no_twins, "no memory is left to mirror it");
+        no_twin(m, iova);
         return true;
     default:
         return false;
@@ -152,7 +168,8 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
 
 // --- the guest's tables ---
 
-#define FEW 64u // pages that are walked once and kept
+#define FEW         64u // pages that are walked once and kept
+#define STARVED_MAX 64u // refused for want of room in one walk: where there is none, there will be none
 
 struct walk {
     struct mirror *m;
@@ -160,6 +177,7 @@ struct walk {
     uint32_t session;
     bool missing, over;
     unsigned refused; // a guest that maps nonsense is not followed for ever
+    uint32_t starved; // m->starved when the walk began
     unsigned count;
     struct found {
         uint64_t page, gpa;
@@ -186,10 +204,12 @@ static bool add(void *ctx, uint64_t page, uint64_t gpa, unsigned access)
     uint64_t refused = bus_counts.dma_refused;
     if (mirror_mapped_at(w->m, page * WIRE_DMA_PAGE))
         return true;
+    w->until += PAGE_NS;
     w->over =
         !map_page(w->m, page * WIRE_DMA_PAGE, gpa, (uint8_t)access, w->until) || w->m->session != w->session;
     w->refused += bus_counts.dma_refused != refused;
-    return !w->over && w->refused < MIRROR_SLOTS_MAX;
+    bool hopeless = dma_of(w->m)->iommu && w->m->starved - w->starved >= STARVED_MAX;
+    return !w->over && w->refused < MIRROR_SLOTS_MAX && !hopeless;
 }
 
 static bool keep(void *ctx, uint64_t page, uint64_t gpa, unsigned access)
@@ -264,7 +284,7 @@ static void by_tables(struct mirror *m, const struct iommu_scope *scope, uint64_
     uint64_t first, pages;
     if (!range_of(m, scope, state, source, domain, &first, &pages))
         return;
-    struct walk w = {.m = m, .until = until, .session = m->session};
+    struct walk w = {.m = m, .until = until, .session = m->session, .starved = m->starved};
     m->round++;
     bool few = pages <= FEW, translated = state == IOMMU_TRANSLATED;
     if (translated)
@@ -286,7 +306,7 @@ static void everything(struct mirror *m, uint64_t until)
 {
     const struct bus_memory *memory = &dma_of(m)->memory;
     uint64_t gpa, size;
-    struct walk w = {.m = m, .until = until, .session = m->session};
+    struct walk w = {.m = m, .until = until, .session = m->session, .starved = m->starved};
     for (unsigned i = 0; memory->range(memory->ctx, i, &gpa, &size); i++) {
         for (uint64_t at = 0; at + WIRE_DMA_PAGE <= size; at += WIRE_DMA_PAGE) {
             if (!add(&w, (gpa + at) / WIRE_DMA_PAGE, gpa + at, RW))
@@ -321,7 +341,7 @@ static bool mend(struct slot *s, uint64_t until)
     case MIRROR_NO_TWIN:
         s->twin = NULL;
         mirror_detach(s);
-        refuse(m, record.iova, &m->told_no_twins, "no memory is left to mirror it");
+        no_twin(m, record.iova);
         return true;
     default:
         return false;
