@@ -134,3 +134,35 @@ def test_the_unruly(lab):
     console.send("reset cpuid\r")
     console.expect("cpuid: started", 60)
     console.expect(r"cpuid\| rogue: cpuid begins", 60)
+
+
+def test_iommu(lab):
+    """An IOMMU misused in every way, beside a guest that works with its device; afterwards it still says where edu's DMA goes."""
+    guests = rogues("iommu", devices={"iommu": ["edu"]}) + [pair.guest("good", "watch", "", ["nvme"], kernel="watch")]
+    described = pair.description(guests, ["nvme", "edu"], elves=["rogue", "watch"])
+    remote = described["remote"]["remote1"]
+    remote["memory"] = 128  # few pages to lend: a guest that maps all it can soon has them
+    remote["devices"] = [d + ",dma_mask=0xffffffffffffffff" if d.startswith("edu") else d for d in remote["devices"]]
+    l = lab(described)
+    pair.prepare(l)
+    l.start()
+    console = l["host1"].console
+    console.expect("host: up", pair.BOOT)
+    console.expect(r"iommu\| rogue: \d+ absurd queues", pair.BOOT)
+    assert states(l, ["iommu", "good"])["good"] in ("running", "waiting")  # and the console answers
+    ended(l, "iommu", "powered off")
+    lines = "\n".join(pair.guest_lines(l["host1"], "iommu"))
+    assert "rogue: iommu registers written 5000 times, capabilities as before, turned off" in lines
+    assert "rogue: 207 absurd queues, 207 errors told, 0 left" in lines
+    assert "rogue: 6 loops of tables, 18 of 18 invalidations done" in lines
+    count, last, ticks = map(int, re.search(r"rogue: (\d+) descriptors at once, the last wait said (\d+), (\d+) thousand ticks", lines).groups())
+    assert count == 32767 and count - last <= 3 and ticks < 100_000
+    assert re.search(r"rogue: iommu maps \d+ places outside, 0 bytes leaked, 0 wrong before and 0 afterwards", lines)
+    assert re.search(r"rogue: unmapped, edu wrote 0 bytes; fault 8000000[56], of its page", lines)
+    assert "rogue: mapped again, 0 wrong, 3 of 3 invalidations done" in lines
+    if not console.seen(r"good\| watch: nvme here"):
+        console.expect(r"good\| watch: nvme here", pair.BOOT)
+    console.send("attach good\r")
+    console.expect("keys go to good", 60)
+    console.send("q")
+    console.expect(r"good\| watch: (\d+) rounds, 1 changes, 0 wrong, told to end", 60)
