@@ -62,7 +62,7 @@ def prepare(lab):
 
 
 def remote_up(lab):
-    lab["remote1"].console.expect(r'node "remote1" lends \d+ functions', BOOT)
+    lab["remote1"].console.expect(r'node "remote1" lends \d+ functions?\b', BOOT)
 
 
 def ask(machine, command, end):

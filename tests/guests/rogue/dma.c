@@ -98,7 +98,8 @@ void rogue_dma(void)
     if (option_given("message")) { // looks like an interrupt of any other device of that machine
         for (uint32_t i = 0; i < SIZE; i++)
             edu_page[i] = 0;
-        edu_page[0] = (uint8_t)option_number("message", 0xe5);
+        for (uint32_t i = 0; i < 4; i++)
+            edu_page[i] = (uint8_t)(option_number("message", 0) >> 8 * i);
         edu_transfer(base, (uint32_t)edu_page, 0);
         mmio_write32(base + EDU_DMA_SOURCE, EDU_BUFFER);
         mmio_write_long(base + EDU_DMA_TARGET, 8, 0xfee00000);
