@@ -22,9 +22,9 @@ struct remote_fn;
 struct bus_guest;
 struct mirror;
 
-#define MIRROR_BUCKETS      4096u // of each hash; power of two
-#define MIRROR_CHUNKS       704u  // frames full of slots, of one function
-#define MIRROR_PENDING      65536u
+#define MIRROR_BUCKETS      4096u   // of each hash; power of two
+#define MIRROR_CHUNKS       704u    // frames full of slots, of one function
+#define MIRROR_PENDING      131072u // bytes of one round, of pages that a function reads and writes
 #define MIRROR_FAULTS       16u
 #define MIRROR_MEMORY_LIMIT (64ull << 20)               // `dma = mirror`: the guest's memory at most
 #define MIRROR_POOL_BASE    ((8ull << 20) / FRAME_SIZE) // frames for one guest, and
@@ -85,6 +85,7 @@ struct mirror {
     struct slot_list readable, writeonly, idle; // idle: not mapped, the one used last first
     // DATA for pages the function may read and write, until the guest's CPU takes it
     uint8_t *pending;
+    uint32_t pending_room;
     uint32_t pending_size, complete_size; // bytes; those of complete rounds
     bool round_open;                      // the last DATA said MORE
     bool overran;                         // this round did not fit: its beginning is in the guest's memory

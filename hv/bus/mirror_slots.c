@@ -206,6 +206,7 @@ struct mirror *mirror_create(struct remote_fn *fn)
     list_init(&m->writeonly);
     list_init(&m->idle);
     m->pending = take_frames(dma, PENDING_FRAMES, false);
+    m->pending_room = MIRROR_PENDING;
     if (m->pending)
         return m;
     give_frames(dma, m, MIRROR_FRAMES);

@@ -215,9 +215,12 @@ static void keep(struct mirror *m, const struct wire_dma_data *d, uint32_t index
 {
     const struct entry e = {
         .slot = d->slot, .generation = d->generation, .index = index, .size = (uint32_t)size};
-    if (m->overran || m->pending_size + sizeof(e) + size > MIRROR_PENDING) {
-        // Better seen in pieces than lost; bus_guest_collect waits for the rest.
-        bus_counts.dma_overruns += !m->overran;
+    if (m->overran || m->pending_size + sizeof(e) + size > m->pending_room) {
+        // Better seen in pieces than lost. The guest's CPU is called, and waits for the rest.
+        if (!m->overran) {
+            bus_counts.dma_overruns++;
+            bus_attention(m->fn->guest);
+        }
         m->overran = true;
         if (m->pending_size)
             take_pending(m, m->pending_size);

@@ -116,6 +116,7 @@ static struct world {
     uint32_t seq;
     unsigned completed, aborts, interrupts, faults, unmapped;
     uint64_t bar;
+    uint16_t handle; // of the device when its driver started
     bool locked;
 } w;
 
@@ -682,10 +683,23 @@ __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
 /// Another CPU of the host polls while the guest runs.
 static inline void others(unsigned steps)
 {
+    uint64_t overruns = bus_counts.dma_overruns;
     net_lock();
     while (steps--)
         (void)world_step();
     net_unlock();
+    if (bus_counts.dma_overruns != overruns) // its CPU was called
+        bus_guest_collect(w.guest);
+}
+
+/// Some guests have little room for what waits for them.
+static inline void squeeze(void)
+{
+    for (unsigned i = 0; i < assoc_count(); i++) {
+        struct mirror *m = assoc_get(i)->mirror;
+        if (m && world_seed % 4 == 3)
+            m->pending_room = 1500;
+    }
 }
 
 static inline bool is_complete(unsigned tag);
@@ -888,6 +902,7 @@ static inline void scribble(void)
 static inline void ask(unsigned tag)
 {
     guest_runs();
+    squeeze();
     uint32_t seq = w.commands[tag].seq;
     bool waits = w.commands[tag].used;
     uint64_t value = io_space_mmio_read(&w.io, w.bar + tag * 4, 4);
@@ -984,9 +999,16 @@ static inline void commands_lost(void)
     }
 }
 
+/// Did the device go since its driver started? It may be back already.
+static inline bool device_lost(void)
+{
+    return !bus_guest_ready(w.guest) || assoc_get(0)->handle != w.handle;
+}
+
 /// As a driver does when its device is there (again).
 static inline void driver_starts(void)
 {
+    w.handle = assoc_get(0)->handle;
     w.bar = config_read(0x10, 4) & ~0xfull;
     config_write(4, 2, 0x6);
     for (unsigned i = 0; i < VECTORS; i++) {

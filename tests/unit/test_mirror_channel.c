@@ -241,9 +241,11 @@ static void announce(void)
 static void attach(void)
 {
     world_doing = "attaching";
-    announce();
-    for (unsigned i = 0; i < 400 && !bus_guest_ready(w.guest); i++)
+    for (unsigned i = 0; i < 400 && !bus_guest_ready(w.guest); i++) {
+        if (channel.state != LINK_UP)
+            announce();
         others(1);
+    }
     require(bus_guest_ready(w.guest), "it never attaches");
 }
 
@@ -273,7 +275,7 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
             }
         }
         one_operation();
-        if (channel.state != LINK_UP) {
+        while (device_lost()) {
             commands_lost();
             scribble();
             attach();

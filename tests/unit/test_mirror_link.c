@@ -125,6 +125,16 @@ static void attach(void)
     require(bus_guest_ready(w.guest), "it never attaches");
 }
 
+static void recover(void)
+{
+    while (device_lost()) {
+        commands_lost();
+        scribble();
+        attach();
+        driver_starts();
+    }
+}
+
 static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned breaks)
 {
     sim_start(seed);
@@ -164,13 +174,11 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
             }
         }
         one_operation();
-        if (!bus_guest_ready(w.guest)) {
-            commands_lost();
-            scribble();
-            attach();
-            driver_starts();
-        }
+        recover();
     }
+    world_doing = "ending";
+    others(30000); // until both ends know what happened
+    recover();
     quiesce();
     world_end();
     sim_stop();
