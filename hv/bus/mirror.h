@@ -30,6 +30,9 @@ struct mirror;
 #define MIRROR_POOL_BASE    ((8ull << 20) / FRAME_SIZE) // frames for one guest, and
 #define MIRROR_POOL_PART    100u                        // a hundredth of its memory
 #define MIRROR_RECORD_MAX   WIRE_FRAME_MAX
+// A guest may map, or write, thousands of pages at once: a remote that takes them in turn is given this much
+// longer for each.
+#define MIRROR_PAGE_NS      10000000ull
 #define MIRROR_OFFENCES_MAX 256u // violations by a remote in one session: then its link is cut off
 
 /// One page of a remote's memory. In exactly one of its owner's lists.
@@ -80,7 +83,7 @@ struct mirror {
     uint32_t offences; // in this session
     bool due;          // all of the guest's tables are to be looked at
     bool spoiled;      // some slot is
-    uint32_t starved; // pages refused because there was no room, ever
+    uint32_t starved;  // pages refused because there was no room, ever
     bool told_no_slots, told_no_twins, told_fault, told_outside;
     struct slot_list readable, writeonly, idle; // idle: not mapped, the one used last first
     // DATA for pages the function may read and write, until the guest's CPU takes it

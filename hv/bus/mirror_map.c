@@ -12,10 +12,6 @@ _Static_assert(IOMMU_PAGE == WIRE_DMA_PAGE && IOMMU_PAGES == WIRE_DMA_IOVA_END /
 
 #define RW (WIRE_DMA_READ | WIRE_DMA_WRITE)
 
-// A guest may map thousands of pages at once: a remote that takes them in turn is given this much longer for
-// each.
-#define PAGE_NS 10000000ull
-
 static struct guest_dma *dma_of(const struct mirror *m)
 {
     return &m->fn->guest->dma;
@@ -204,7 +200,7 @@ static bool add(void *ctx, uint64_t page, uint64_t gpa, unsigned access)
     uint64_t refused = bus_counts.dma_refused;
     if (mirror_mapped_at(w->m, page * WIRE_DMA_PAGE))
         return true;
-    w->until += PAGE_NS;
+    w->until += MIRROR_PAGE_NS;
     w->over =
         !map_page(w->m, page * WIRE_DMA_PAGE, gpa, (uint8_t)access, w->until) || w->m->session != w->session;
     w->refused += bus_counts.dma_refused != refused;

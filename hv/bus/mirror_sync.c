@@ -403,6 +403,7 @@ void mirror_before(struct remote_fn *fn, uint64_t until)
     struct slot *next, *s = slot_first(&m->readable);
     for (; s; s = next) {
         next = slot_next(&m->readable, s);
+        until += MIRROR_PAGE_NS;
         if (s->dirty && !push(s, until))
             return;
     }
