@@ -37,6 +37,8 @@ ROWS = {
     "lapic_read": ("LAPIC MMIO read without APICv, decoder included", None, "KVM 7,113, BitVisor 10,851"),
     "lapic_write": ("LAPIC MMIO write without APICv, decoder included", 1200, "KVM 3,825, BitVisor 14,148"),
     "iommu_invalidate": ("write to the IOMMU's queue tail: page-selective invalidation and wait", None, ""),
+    "dma_map_read": ("  the same, a page mapped for a remote function to read, or unmapped", None, ""),
+    "dma_map_write": ("  the same, a page mapped for it to write, or unmapped", None, ""),
     "first_touch_2m": ("EPT violation that maps 2 MiB of guest memory, zeroed ahead", 600, "BitVisor 917, KVM 3,531"),
     "first_touch_2m_dirty": ("  the same, when it must be zeroed first", None, ""),
     "posted_write": ("posted MMIO write, exit to doorbell of our NIC (udp)", 3000, ""),
@@ -61,7 +63,7 @@ def lab_remote():
             "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "files": {"bench.elf": "build/guests/bench.elf"},
                                "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
                                       f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nbus = flat\nwait = 600\n"
-                                      "cmdline = rows=first_touch_2m,mmio_write,mmio_write_drained,mmio_read,io_read,io_write remote=30\n"
+                                      "cmdline = rows=first_touch_2m,mmio_write,mmio_write_drained,mmio_read,dma_map_read,dma_map_write,io_read,io_write remote=30\n"
                                       "device = remote1/0000:00:04.0\ndevice = remote1/0000:00:05.0\ndevice = remote1/0000:00:06.0\n"}},
             "remote": {"remote1": {"lan": "lan", "memory": 256, "start": False, "drives": [{"id": "nvme0", "size": "16M"}],
                                    "devices": ["nvme,drive=nvme0,serial=bench,addr=4", "edu,addr=5", "pci-serial,addr=6"],
@@ -130,7 +132,7 @@ def run_remote(folder):
         values = {"posted_write": best[REC_MWR, "request"], "mmio_read.request": best[REC_MRD, "request"],
                   "mmio_read.completion": best[REC_MRD, "completion"]}
         values["mmio_read"] = values["mmio_read.request"] + values["mmio_read.completion"]
-        values["first_touch_2m"] = figures(console)["first_touch_2m"]
+        values.update({row: figures(console)[row] for row in ("first_touch_2m", "dma_map_read", "dma_map_write")})
         names = {int(m[1]): m[2] for m in console.seen(r"bench: mark (\d+) = before (\w+)")}
         operations = {m[1]: int(m[2]) for m in console.seen(r"bench: (\w+)\.operations = (\d+)")}
         lab["remote1"].stop()

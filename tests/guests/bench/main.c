@@ -145,6 +145,38 @@ static void mark(uint32_t edu_base, const char *row)
     print("bench: mark %u = before %s\n", n, row);
 }
 
+/// A page mapped and unmapped for edu, over and over: each time an entry of a table is changed and the tail
+/// written. What is in the page stays the same, so after the first time no content travels.
+static void map_row(const char *name, pci_bdf edu, uint32_t access, uint32_t n)
+{
+    static _Alignas(4096) uint64_t root[512], context[512], table3[512], table2[512], table1[512];
+    static _Alignas(4096) struct iommu_descriptor queue[256];
+    static _Alignas(4096) uint8_t page[4096];
+    static uint32_t status, tail;
+    if (!wanted(name) || !iommu_here() || !iommu_start((uint32_t)root))
+        return;
+    root[(edu >> 8) * 2] = (uint32_t)context | 1;
+    context[(edu & 0xff) * 2] = (uint32_t)table3 | 1;
+    context[(edu & 0xff) * 2 + 1] = 7 << 8 | 1;
+    table3[0] = (uint32_t)table2 | 3;
+    table2[0] = (uint32_t)table1 | 3;
+    table1[1] = (uint32_t)page | access;
+    for (unsigned i = 0; i < 256; i += 2) {
+        queue[i] = (struct iommu_descriptor){IOMMU_IOTLB_PAGES(7), 4096};
+        queue[i + 1] = (struct iommu_descriptor){IOMMU_WAIT(2), (uint32_t)&status};
+    }
+    if (iommu_command(IOMMU_TE)) {
+        tail = 0;
+        iommu_write(IOMMU_IQT, 0);
+        iommu_write64(IOMMU_IQA, (uint32_t)queue);
+        (void)iommu_command(IOMMU_TE | IOMMU_QIE);
+        ROW(name, n,
+            "xorl %4, %5; addl $0x20, %3; movl %3, %%eax; andl $0xfe0, %%eax; movl $0xfed90088, %%ebx",
+            "movl %%eax, (%%ebx)", "m"(tail), "r"(access), "m"(table1[1]));
+    }
+    iommu_stop();
+}
+
 static void remote_rows(uint32_t n)
 {
     pci_bdf edu = pci_find_id(0x1234, 0x11e8), serial = pci_find_id(0x1b36, 0x0002),
@@ -158,6 +190,11 @@ static void remote_rows(uint32_t n)
     ROW("mmio_write_drained", n, "movl %3, %%ebx", "movl %%eax, (%%ebx); movl (%%ebx), %%ecx", "m"(liveness));
     mark(base, "mmio_read");
     ROW("mmio_read", n, "movl %3, %%ebx", "movl (%%ebx), %%eax", "m"(base));
+    mark(base, "dma_map_read");
+    map_row("dma_map_read", edu, 1, n);
+    mark(base, "dma_map_write");
+    map_row("dma_map_write", edu, 2, n);
+    mark(base, "after dma");
     if (nvme != PCI_NONE) {
         uint32_t registers = (uint32_t)bar_use(nvme, 0, true).base;
         mark(base, "mmio_read_nvme");
