@@ -113,10 +113,10 @@ static void print_dma(const struct function *f)
              d->taken, d->mapped, d->count[DMA_RINGS], d->count[DMA_WRITES], d->count[DMA_READS],
              (ull)s->maps, (ull)s->unmaps);
     log_info("dma",
-             PCI_FORMAT " bytes in %llu out %llu, records in %llu out %llu, rounds %llu passes %llu restless "
+             PCI_FORMAT " bytes in %llu out %llu, records in %llu out %llu, rounds %llu pages %llu restless "
                         "%llu, undone %llu spoiled %llu faults %llu refused %llu",
              PCI_ARGS(f->info.at), (ull)s->bytes_in, (ull)s->bytes_out, (ull)s->records_in,
-             (ull)s->records_out, (ull)s->rounds, (ull)s->passes, (ull)s->restless, (ull)s->undone,
+             (ull)s->records_out, (ull)s->rounds, (ull)s->pages, (ull)s->restless, (ull)s->undone,
              (ull)s->spoiled, (ull)f->dma.faults, (ull)refused);
 }
 

@@ -52,9 +52,9 @@ const char *dma_refusal_name(enum dma_refusal r);
 
 struct dma_stats {
     uint64_t maps, unmaps, bytes_in, bytes_out, records_in, records_out;
-    uint64_t rounds, passes, restless; // restless: rounds ended by DMA_PASSES, not by quiet
-    uint64_t undone;                   // pages whose late bytes were undone
-    uint64_t spoiled, spoiled_untold;  // untold: told later, the link was full
+    uint64_t rounds, pages, restless; // pages looked at; restless: rounds ended by DMA_PASSES, not by quiet
+    uint64_t undone;                  // pages whose late bytes were undone
+    uint64_t spoiled, spoiled_untold; // untold: told later, the link was full
     uint64_t refused[DMA_REFUSALS];
 };
 
@@ -96,11 +96,11 @@ struct dma {
 
     // the round
     enum dma_phase phase;
-    uint32_t cursor[2]; // of DMA_RINGS, DMA_WRITES: entries [0, cursor) of the list are still to be looked at
-    uint32_t word[2];   // where in the page at cursor - 1 to go on
-    unsigned passes;    // over the rings
-    bool found;         // in this pass
-    bool last;          // no more passes: what is in the buffer is the end
+    uint32_t cursor[2]; // DMA_RINGS: entry to look at next; DMA_WRITES: [0, cursor) are still to be looked at
+    uint32_t word[2];   // where in that page (at cursor, cursor - 1) to go on
+    uint32_t clean;     // rings in a row that had nothing new
+    uint64_t looked;    // at rings, in this round
+    bool last;          // rings are done: what is in the buffer is the end
     bool held;          // the newest DMA_DATA had WIRE_DMA_MORE
     uint8_t *ring;      // DMA_RING_BYTES: entries, each one record
     uint32_t ring_used; // bytes of it

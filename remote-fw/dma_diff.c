@@ -46,92 +46,121 @@ SSE2 uint32_t dma_differs(const uint64_t *page, const uint64_t *twin, uint32_t f
     return DMA_PAGE_WORDS;
 }
 
-/// Where runs go.
+// Freestanding: only the built-in ones become single moves.
+static inline uint64_t load64(const uint8_t *from)
+{
+    uint64_t v;
+    __builtin_memcpy(&v, from, 8);
+    return v;
+}
+
+static inline struct wire_dma_run load_run(const uint8_t *from)
+{
+    struct wire_dma_run run;
+    __builtin_memcpy(&run, from, sizeof run);
+    return run;
+}
+
+/// Where runs go. The newest one's header is written when it is complete.
 struct out {
     uint8_t *at, *end;
-    uint8_t *run;  // header of the newest
-    unsigned next; // offset behind it
+    uint8_t *run;         // its header; NULL: none yet
+    unsigned begin, next; // offsets: of its first byte, behind its last
 };
 
+static inline void close_run(struct out *o)
+{
+    struct wire_dma_run run = {.offset = (uint16_t)o->begin, .size = (uint16_t)(o->next - o->begin)};
+    if (o->run)
+        __builtin_memcpy(o->run, &run, sizeof run);
+}
+
 /// False: no room.
-static inline bool append(struct out *o, unsigned offset, uint64_t bytes, unsigned count)
+static bool append(struct out *o, unsigned offset, uint64_t bytes, unsigned count)
 {
     bool joins = o->run && offset == o->next;
-    struct wire_dma_run run = {.offset = (uint16_t)offset};
-    if ((size_t)(o->end - o->at) < count + (joins ? 0 : sizeof run))
+    if ((size_t)(o->end - o->at) < count + (joins ? 0 : sizeof(struct wire_dma_run)))
         return false;
     if (!joins) {
+        close_run(o);
         o->run = o->at;
-        o->at += sizeof run;
-    } else {
-        run.offset = (uint16_t)(o->next - (unsigned)(o->at - o->run - (ptrdiff_t)sizeof run));
+        o->begin = offset;
+        o->at += sizeof(struct wire_dma_run);
     }
-    if (count == 8)
-        memcpy(o->at, &bytes, 8);
-    else
-        for (unsigned i = 0; i < count; i++)
-            o->at[i] = (uint8_t)(bytes >> 8 * i);
+    for (unsigned i = 0; i < count; i++, bytes >>= 8)
+        o->at[i] = (uint8_t)bytes;
     o->at += count;
     o->next = offset + count;
-    run.size = (uint16_t)(o->next - run.offset);
-    memcpy(o->run, &run, sizeof run);
     return true;
 }
 
-/// Bytes from the lowest one on that are not 0; `x`'s lowest byte is not.
-static unsigned leading(uint64_t x)
+/// The highest bit of each byte that is 0, up to and including the lowest such byte.
+static inline uint64_t zero_bytes(uint64_t x)
 {
-    uint64_t zero = (x - 0x0101010101010101u) & ~x & 0x8080808080808080u; // the lowest bit set is exact
-    return zero ? (unsigned)__builtin_ctzll(zero) / 8 : 8;
+    return (x - 0x0101010101010101u) & ~x & 0x8080808080808080u;
+}
+
+/// The bytes of one word that changed (x is not 0). False: no room for all of them.
+static bool append_word(struct out *o, unsigned offset, uint64_t now, uint64_t x)
+{
+    while (x) {
+        unsigned skip = (unsigned)__builtin_ctzll(x) / 8;
+        x >>= 8 * skip;
+        now >>= 8 * skip;
+        offset += skip;
+        uint64_t zero = zero_bytes(x);
+        unsigned count = zero ? (unsigned)__builtin_ctzll(zero) / 8 : 8;
+        if (!append(o, offset, now, count))
+            return false;
+        if (count == 8)
+            break;
+        x >>= 8 * count;
+        now >>= 8 * count;
+        offset += count;
+    }
+    return true;
 }
 
 size_t dma_take(const uint64_t *page, const uint64_t *twin, uint32_t *word, uint8_t *out, size_t room)
 {
     struct out o = {.at = out, .end = out + room};
     uint32_t w = *word;
-    for (;; w++) {
-        uint64_t now = w < DMA_PAGE_WORDS ? read_word(page, w) : 0;
-        uint64_t x = w < DMA_PAGE_WORDS ? now ^ twin[w] : 0;
+    for (; w < DMA_PAGE_WORDS; w++) {
+        uint64_t now = read_word(page, w), x = now ^ twin[w];
+        if (!zero_bytes(x) && o.run && o.next == 8 * w && o.end - o.at >= 8) { // in the middle of much
+            __builtin_memcpy(o.at, &now, 8);
+            o.at += 8;
+            o.next += 8;
+            continue;
+        }
         if (!x) {
             w = dma_differs(page, twin, w);
-            if (w >= DMA_PAGE_WORDS)
+            if (w == DMA_PAGE_WORDS)
                 break;
             now = read_word(page, w);
             x = now ^ twin[w];
         }
-        unsigned at = 0;
-        while (x) {
-            unsigned skip = (unsigned)__builtin_ctzll(x) / 8;
-            x >>= 8 * skip;
-            now >>= 8 * skip;
-            at += skip;
-            unsigned count = leading(x);
-            if (!append(&o, 8 * w + at, now, count)) {
-                *word = w; // what stands before `at` in it is not new any more once it is settled
-                return (size_t)(o.at - out);
-            }
-            if (count == 8)
-                break;
-            x >>= 8 * count;
-            now >>= 8 * count;
-            at += count;
-        }
+        if (!append_word(&o, 8 * w, now, x))
+            break; // what of it was appended is not new any more once it is settled
     }
-    *word = DMA_PAGE_WORDS;
+    close_run(&o);
+    *word = w;
     return (size_t)(o.at - out);
 }
 
-void dma_settle(uint64_t *twin, const uint8_t *runs, size_t size)
+size_t dma_settle(uint64_t *twin, const uint8_t *runs, size_t size)
 {
+    size_t bytes = 0;
     for (const uint8_t *at = runs, *end = runs + size; at < end;) {
-        struct wire_dma_run run;
-        memcpy(&run, at, sizeof run);
+        struct wire_dma_run run = load_run(at);
         memcpy((uint8_t *)twin + run.offset, at + sizeof run, run.size);
         at += sizeof run + run.size;
+        bytes += run.size;
     }
+    return bytes;
 }
 
-static void put_word(uint64_t *page, uint64_t *twin, uint64_t mask, uint64_t value)
+static inline void put_word(uint64_t *page, uint64_t *twin, uint64_t mask, uint64_t value)
 {
     if (mask == ~0ull) {
         __atomic_store_n(page, value, __ATOMIC_RELAXED);
@@ -147,24 +176,30 @@ static void put_word(uint64_t *page, uint64_t *twin, uint64_t mask, uint64_t val
 
 size_t dma_put(uint64_t *page, uint64_t *twin, const uint8_t *runs, size_t size)
 {
-    uint64_t mask = 0, value = 0;
+    uint64_t mask = 0, value = 0; // of page[word], not written yet
     uint32_t word = 0;
     size_t bytes = 0;
     for (const uint8_t *at = runs, *end = runs + size; at < end;) {
-        struct wire_dma_run run;
-        memcpy(&run, at, sizeof run);
+        struct wire_dma_run run = load_run(at);
         at += sizeof run;
         bytes += run.size;
         for (unsigned offset = run.offset, left = run.size; left;) {
             unsigned in_word = offset % 8, count = 8 - in_word < left ? 8 - in_word : left;
-            uint64_t piece = 0;
-            memcpy(&piece, at, count);
             if (offset / 8 != word) {
                 put_word(page + word, twin ? twin + word : NULL, mask, value);
                 word = offset / 8;
                 mask = value = 0;
             }
-            mask |= (count == 8 ? ~0ull : (1ull << 8 * count) - 1) << 8 * in_word;
+            if (count == 8) {
+                for (; left >= 8; left -= 8, at += 8, offset += 8, word++)
+                    put_word(page + word, twin ? twin + word : NULL, ~0ull, load64(at));
+                word--; // with nothing in it
+                continue;
+            }
+            uint64_t piece = 0;
+            for (unsigned i = 0; i < count; i++)
+                piece |= (uint64_t)at[i] << 8 * i;
+            mask |= ((1ull << 8 * count) - 1) << 8 * in_word;
             value |= piece << 8 * in_word;
             at += count;
             offset += count;

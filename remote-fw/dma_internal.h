@@ -26,7 +26,8 @@ struct dma_slot {
 struct dma_ring_entry {
     uint32_t slot; // DMA_VOID: void
     uint32_t generation;
-    uint32_t size; // of the runs
+    uint32_t size;  // of the runs
+    uint32_t bytes; // in them
 };
 
 static inline uint32_t dma_entry_space(uint32_t size)
@@ -41,8 +42,8 @@ uint32_t dma_differs(const uint64_t *page, const uint64_t *twin, uint32_t from);
 /// Runs of what differs from word *word on, as many as fit `room`. Returns their bytes; *word is where to go
 /// on, DMA_PAGE_WORDS: the page is done. The twin is not changed: dma_settle.
 size_t dma_take(const uint64_t *page, const uint64_t *twin, uint32_t *word, uint8_t *out, size_t room);
-/// What was taken is known to the other end from now on.
-void dma_settle(uint64_t *twin, const uint8_t *runs, size_t size);
+/// What was taken is known to the other end from now on. Returns how many bytes.
+size_t dma_settle(uint64_t *twin, const uint8_t *runs, size_t size);
 /// Runs into the page and its twin (may be NULL). A function that reads meanwhile sees each aligned word
 /// whole, lower ones first; one that writes other bytes of it loses none. Returns the bytes written.
 size_t dma_put(uint64_t *page, uint64_t *twin, const uint8_t *runs, size_t size);

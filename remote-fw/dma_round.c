@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Rounds: what the function wrote goes to its host (remote-fw/dma.h, docs/dma.md "Order").
 //
-//   DMA_TAKE_RINGS   changes of pages that the function reads and writes go into the ring buffer, pass after
-//                    pass until a pass finds nothing; buffer full: out with it, then on from there
+//   DMA_TAKE_RINGS   changes of pages that the function reads and writes go into the ring buffer, round and
+//                    round until nothing is new; buffer full: out with it, then on from there
 //   DMA_TELL_WRITES  changes of pages that it only writes are sent as they are found: whatever a ring speaks
 //                    of was written before the ring was taken
 //   DMA_TELL_RINGS   the buffer is sent
@@ -17,10 +17,10 @@
 uint64_t dma_round_begin(struct dma *d)
 {
     d->phase = DMA_TAKE_RINGS;
-    d->cursor[DMA_RINGS] = d->count[DMA_RINGS];
-    d->word[DMA_RINGS] = 0;
-    d->passes = 0;
-    d->found = d->last = d->held = false;
+    d->cursor[DMA_RINGS] = d->word[DMA_RINGS] = 0;
+    d->clean = 0;
+    d->looked = 0;
+    d->last = d->held = false;
     return ++d->begun;
 }
 
@@ -42,18 +42,6 @@ static bool send(struct dma *d, uint32_t slot, uint32_t generation, bool more, c
     return true;
 }
 
-static uint64_t bytes_of(const uint8_t *runs, size_t size)
-{
-    uint64_t bytes = 0;
-    for (const uint8_t *at = runs, *end = runs + size; at < end;) {
-        struct wire_dma_run run;
-        memcpy(&run, at, sizeof run);
-        bytes += run.size;
-        at += sizeof run + run.size;
-    }
-    return bytes;
-}
-
 /// The page at the cursor into the ring buffer. False: the buffer is full.
 static bool capture(struct dma *d, struct dma_slot *s)
 {
@@ -67,39 +55,59 @@ static bool capture(struct dma *d, struct dma_slot *s)
         size_t size = dma_take(s->page, s->twin, word, runs, room);
         if (size == 0) // it changed back meanwhile
             break;
-        dma_settle(s->twin, runs, size);
-        *e = (struct dma_ring_entry){
-            .slot = (uint32_t)(s - d->slot), .generation = s->generation, .size = (uint32_t)size};
+        *e = (struct dma_ring_entry){.slot = (uint32_t)(s - d->slot),
+                                     .generation = s->generation,
+                                     .size = (uint32_t)size,
+                                     .bytes = (uint32_t)dma_settle(s->twin, runs, size)};
         d->ring_used += dma_entry_space(e->size);
         d->ring_live++;
         s->ring_end = d->ring_used;
-        d->found = true;
     }
     return true;
 }
 
-/// True: on to the next phase.
+/// A page that changed comes nearer to the front: what often changes is looked at first, and the circle that
+/// must be clean begins early. It begins anew now, so that the order changes hides no page from it.
+static void forward(struct dma *d, uint32_t at)
+{
+    uint32_t *list = d->list[DMA_RINGS], to = at / 2, other = list[to];
+    list[to] = list[at];
+    list[at] = other;
+    d->slot[list[to]].index = to;
+    d->slot[other].index = at;
+}
+
+/// True: on to the next phase. The rings are a consistent whole when each of them was found unchanged since
+/// the last change was taken: so round and round, until as many pages in a row as there are had nothing new.
 static bool take_rings(struct dma *d, unsigned *slice)
 {
-    uint32_t *cursor = &d->cursor[DMA_RINGS], *word = &d->word[DMA_RINGS];
-    for (;;) {
-        for (; *cursor > 0; --*cursor, *word = 0) {
-            struct dma_slot *s = &d->slot[d->list[DMA_RINGS][*cursor - 1]];
-            if (*slice == 0)
-                return false;
-            --*slice;
-            *word = dma_differs(s->page, s->twin, *word);
-            if (*word < DMA_PAGE_WORDS && !capture(d, s))
-                return true;
-        }
-        d->passes++;
-        d->stats.passes++;
-        if (!d->found || d->passes == DMA_PASSES)
+    uint32_t *at = &d->cursor[DMA_RINGS], *word = &d->word[DMA_RINGS];
+    while (d->clean < d->count[DMA_RINGS]) {
+        if (d->looked >= (uint64_t)DMA_PASSES * d->count[DMA_RINGS]) {
+            d->stats.restless++;
             break;
-        d->found = false;
-        *cursor = d->count[DMA_RINGS];
+        }
+        if (*slice == 0)
+            return false;
+        --*slice;
+        if (*at >= d->count[DMA_RINGS])
+            *at = *word = 0;
+        struct dma_slot *s = &d->slot[d->list[DMA_RINGS][*at]];
+        bool begun = *word;
+        *word = dma_differs(s->page, s->twin, *word);
+        if (*word < DMA_PAGE_WORDS) {
+            d->clean = 0;
+            if (!capture(d, s))
+                return true;
+            forward(d, *at);
+        } else if (!begun) {
+            d->clean++;
+        }
+        ++*at;
+        *word = 0;
+        d->looked++;
+        d->stats.pages++;
     }
-    d->stats.restless += d->found;
     d->last = true;
     return true;
 }
@@ -121,9 +129,8 @@ static bool tell_page(struct dma *d, struct dma_slot *s)
             break;
         if (!send(d, (uint32_t)(s - d->slot), s->generation, d->ring_live || d->held, runs, size))
             return false;
-        dma_settle(s->twin, runs, size);
         s->sent = d->sent;
-        d->stats.bytes_out += bytes_of(runs, size);
+        d->stats.bytes_out += dma_settle(s->twin, runs, size);
         *word = next;
     }
     return true;
@@ -137,6 +144,7 @@ static bool tell_writes(struct dma *d, unsigned *slice)
         if (*slice == 0)
             return false;
         --*slice;
+        d->stats.pages++;
         *word = dma_differs(s->page, s->twin, *word);
         if (*word < DMA_PAGE_WORDS && !tell_page(d, s))
             return false;
@@ -155,7 +163,7 @@ static bool tell_rings(struct dma *d)
             struct dma_slot *s = &d->slot[e->slot];
             d->ring_live--;
             s->sent = d->sent;
-            d->stats.bytes_out += bytes_of(runs, e->size);
+            d->stats.bytes_out += e->bytes;
             if (s->ring_end == d->ring_told + dma_entry_space(e->size))
                 s->ring_end = 0;
         }

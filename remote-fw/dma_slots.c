@@ -49,10 +49,13 @@ static void enter(struct dma *d, struct dma_slot *s)
     d->list[s->list][s->index] = number;
     s->mapped = true;
     d->mapped++;
+    if (s->list == DMA_RINGS)
+        d->clean = 0;
 }
 
-/// A round that is looking through the list neither skips a page for it nor goes on in the wrong one: the
-/// last entry takes the place of the one that leaves, so what was not looked at stays below the cursor.
+/// A round that is looking through the list neither skips a page for it nor goes on in the wrong one. The
+/// last entry takes the place of the one that leaves: among write-only pages what was not looked at stays
+/// below the cursor; the circle of rings begins anew.
 static void leave(struct dma *d, struct dma_slot *s)
 {
     uint32_t number = (uint32_t)(s - d->slot), *at = bucket_of(d, s->iova);
@@ -62,10 +65,12 @@ static void leave(struct dma *d, struct dma_slot *s)
     uint32_t last = --d->count[s->list], moved = d->list[s->list][last];
     d->list[s->list][s->index] = moved;
     d->slot[moved].index = s->index;
-    if (s->list < DMA_READS) {
-        uint32_t *cursor = &d->cursor[s->list];
+    if (s->list == DMA_RINGS) {
+        d->clean = d->word[DMA_RINGS] = 0;
+    } else if (s->list == DMA_WRITES) {
+        uint32_t *cursor = &d->cursor[DMA_WRITES];
         if (s->index + 1 == *cursor || *cursor > last)
-            d->word[s->list] = 0;
+            d->word[DMA_WRITES] = 0;
         if (*cursor > last)
             *cursor = last;
     }

@@ -93,7 +93,7 @@ static void check(const struct fx *x)
     }
     fx_require(mapped == d->mapped && mapped == x->mapped && untold == d->untold && taken == d->taken);
     fx_require(mapped == d->count[0] + d->count[1] + d->count[2] && live == d->ring_live);
-    fx_require(d->cursor[0] <= d->count[0] || d->phase == DMA_IDLE || d->phase == DMA_TELL_RINGS);
+    fx_require(d->cursor[1] <= d->count[1] || d->phase != DMA_TELL_WRITES);
     fx_require(d->done <= d->begun && d->begun - d->done <= 1);
 }
 
