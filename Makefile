@@ -37,16 +37,17 @@ lwip_src  := $(wildcard $(LWIP)/core/*.c $(LWIP)/core/ipv4/*.c) $(wildcard $(LWI
 zydis_src := $(addprefix $(ZYDIS)/src/,Decoder.c DecoderData.c MetaInfo.c Mnemonic.c Register.c Segment.c SharedData.c String.c Utils.c Zydis.c)
 zydis_src := $(wildcard $(zydis_src))
 inih_src  := $(wildcard $(INIH)/ini.c)
-# Only what net/crypto.c uses: nothing that looks up tables by a secret. One file uses vector registers (rt/fpu.h lends them).
+# Only what net/crypto.c uses: nothing that looks up tables by a secret. Some files use vector registers (rt/fpu.h lends them).
 bearssl_src := $(addprefix $(BEARSSL)/src/,hash/sha2small.c mac/hmac.c rand/hmac_drbg.c ec/ec_c25519_m31.c symcipher/chacha20_sse2.c \
-               symcipher/poly1305_ctmulq.c codec/dec32be.c codec/enc32be.c codec/ccopy.c)
+               symcipher/poly1305_ctmulq.c symcipher/aes_x86ni.c symcipher/aes_x86ni_ctr.c hash/ghash_pclmul.c codec/dec32be.c codec/enc32be.c \
+               codec/ccopy.c)
 bearssl_src := $(wildcard $(bearssl_src))
 
 zydis_def := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER \
              -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC -DZYDIS_DISABLE_SEGMENT
 inih_def  := -DINI_API= -DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_INLINE_COMMENTS=0 -DINI_STOP_ON_FIRST_ERROR=1 -DINI_CALL_HANDLER_ON_NEW_SECTION=1 \
              -DINI_HANDLER_LINENO=1 -DINI_USE_STACK=1 -DINI_MAX_LINE=2200 -DINI_ALLOW_BOM=1
-bearssl_def := -DBR_64=1 -DBR_INT128=1 -DBR_SSE2=1 -DBR_AES_X86NI=0 -DBR_RDRAND=0 -DBR_USE_URANDOM=0 -DBR_USE_WIN32_RAND=0 \
+bearssl_def := -DBR_64=1 -DBR_INT128=1 -DBR_SSE2=1 -DBR_AES_X86NI=1 -DBR_RDRAND=0 -DBR_USE_URANDOM=0 -DBR_USE_WIN32_RAND=0 \
                -DBR_USE_UNIX_TIME=0 -DBR_USE_WIN32_TIME=0 -DBR_POWER8=0
 third_inc := -Inet/lwip -isystem $(LWIP)/include -isystem $(ZYDIS)/include -isystem $(ZYDIS)/src -isystem $(ZYCORE)/include -isystem $(INIH) \
              -isystem $(BEARSSL)/inc
@@ -99,7 +100,8 @@ deps: ## install and fetch all that is needed (Debian 12, root); checks the emul
 $(LIBC) $(LIBC_EFI) $(FONT):
 	@echo "$@ is missing: run 'make deps' first" >&2; false
 
-build/obj/target/$(BEARSSL)/src/symcipher/chacha20_sse2.c.o: target := $(filter-out -mgeneral-regs-only,$(target)) -msse2
+bearssl_vector := $(patsubst %,build/obj/target/$(BEARSSL)/src/%.c.o,symcipher/chacha20_sse2 symcipher/aes_x86ni symcipher/aes_x86ni_ctr hash/ghash_pclmul)
+$(bearssl_vector): target := $(filter-out -mgeneral-regs-only,$(target)) -msse4.1 -maes -mpclmul
 $(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment
 
 # ---- bare-metal objects ----------------------------------------------------------------------------------------------

@@ -35,6 +35,30 @@ void crypto_seal(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void *ad, 
 MUST_CHECK enum status crypto_open(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void *ad,
                                    size_t ad_size, void *data, size_t size, const uint8_t tag[CRYPTO_TAG]);
 
+// --- the cipher of many short messages ---
+
+/// A key, ready to be used: what is computed once for it is kept. Can be copied. Holds a secret.
+struct crypto_cipher {
+    uint8_t key[CRYPTO_KEY]; // ChaCha20's
+    bool aes;
+    uint64_t schedule[34]; // AES-256: BearSSL's
+    uint8_t h[16];         // GCM: the hash key
+};
+
+/// Bytes behind the data of the two functions below that must be there, and are of no use afterwards.
+#define CRYPTO_SLACK 64u
+
+/// Does this CPU have AES-NI and PCLMULQDQ (and SSE4.1)?
+bool crypto_has_aes(void);
+/// With `aes`: AES-256-GCM (NIST SP 800-38D), with a key made out of this one; else ChaCha20-Poly1305.
+void crypto_cipher_set(struct crypto_cipher *c, const uint8_t key[CRYPTO_KEY], bool aes);
+/// As crypto_seal and crypto_open. AES-GCM's nonce: 4 bytes 0, then `nonce` big-endian (Noise 12.4).
+void crypto_cipher_seal(const struct crypto_cipher *c, uint64_t nonce, const void *ad, size_t ad_size,
+                        void *data, size_t size, uint8_t tag[CRYPTO_TAG]);
+MUST_CHECK enum status crypto_cipher_open(const struct crypto_cipher *c, uint64_t nonce, const void *ad,
+                                          size_t ad_size, void *data, size_t size,
+                                          const uint8_t tag[CRYPTO_TAG]);
+
 /// Mixes `seed` into the state of crypto_random: more never harms. What comes out is as hard to guess as all
 /// that was mixed in so far.
 void crypto_random_add(const void *seed, size_t size);

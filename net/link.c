@@ -29,6 +29,7 @@ void link_select(struct link_node *selected)
 void link_use_keys(const struct node_keys *keys)
 {
     node->keys = keys;
+    node->capabilities = keys != NULL && crypto_has_aes() ? WIRE_CAP_AESGCM : 0;
 }
 
 const struct node_keys *link_keys(void)

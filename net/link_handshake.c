@@ -85,7 +85,7 @@ void link_hello_repeat(struct link *l, uint64_t now)
                  .version_min = WIRE_VERSION,
                  .version_max = WIRE_VERSION,
                  .frame_max = link_own_frame_max(l->carrier),
-                 .capabilities = WIRE_CAPABILITIES},
+                 .capabilities = l->node->capabilities},
     };
     memcpy(f.body.node, l->node->name, sizeof f.body.node);
     memcpy(f.body.to, l->peer_node, sizeof f.body.to);
@@ -149,7 +149,7 @@ void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_fram
         return;
     }
     if (b->version != WIRE_VERSION || b->frame_max > link_own_frame_max(l->carrier) ||
-        strncmp(b->node, l->peer_node, WIRE_NAME_MAX) != 0 || (b->capabilities & ~WIRE_CAPABILITIES) != 0) {
+        strncmp(b->node, l->peer_node, WIRE_NAME_MAX) != 0 || (b->capabilities & ~n->capabilities) != 0) {
         n->stats.malformed[WIRE_BAD_BODY]++;
         l->stats.malformed++;
         return;

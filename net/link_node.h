@@ -74,7 +74,8 @@ struct link_pending {
 struct link_sealing {
     struct link_pending pending[LINK_PENDING];
     struct limit mac, handshake, sources[LINK_SOURCES], complaints;
-    uint8_t out[LINK_FRAME_BYTES], in[LINK_FRAME_BYTES]; // one frame on its way through a seal
+    uint8_t out[LINK_FRAME_BYTES + CRYPTO_SLACK]; // one frame on its way through a seal
+    uint8_t in[LINK_FRAME_BYTES + CRYPTO_SLACK];
 };
 
 struct link {
@@ -146,6 +147,7 @@ struct link_node {
     uint64_t bye_due; // next answer to an unknown epoch not before this
     struct link_node_stats stats;
     const struct node_keys *keys; // NULL: plain frames only
+    uint32_t capabilities;        // WIRE_CAP_* that this node offers and takes
     struct link_sealing sealing;
     struct link links[LINK_POOL];
 };

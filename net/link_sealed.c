@@ -138,7 +138,7 @@ static void hello_ack(struct link_node *n, uint32_t peer, const struct wire_fram
     }
     uint8_t send[CRYPTO_KEY], receive[CRYPTO_KEY];
     noise_split(&noise, send, receive);
-    seal_start(&l->seal, send, receive);
+    seal_start(&l->seal, send, receive, (plain.body.capabilities & n->capabilities & WIRE_CAP_AESGCM) != 0);
     crypto_wipe(send, sizeof send);
     crypto_wipe(receive, sizeof receive);
     crypto_wipe(&l->hello, sizeof l->hello);
@@ -270,7 +270,8 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
     struct wire_hello_ack body = {.boot_id = n->boot_id,
                                   .status = (uint8_t)status,
                                   .version = WIRE_VERSION,
-                                  .frame_max = status == HELLO_OK ? frame_max : 0};
+                                  .frame_max = status == HELLO_OK ? frame_max : 0,
+                                  .capabilities = b->capabilities & n->capabilities};
     memcpy(body.node, n->name, sizeof body.node);
     wire_text_set(body.why, sizeof body.why, why);
 
@@ -290,7 +291,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
         struct link_pending *p = pending_take(n);
         uint8_t send[CRYPTO_KEY], receive[CRYPTO_KEY];
         noise_split(noise, receive, send);
-        seal_start(&p->seal, send, receive);
+        seal_start(&p->seal, send, receive, (body.capabilities & WIRE_CAP_AESGCM) != 0);
         crypto_wipe(send, sizeof send);
         crypto_wipe(receive, sizeof receive);
         p->epoch = hello->frame.epoch;

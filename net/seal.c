@@ -5,11 +5,13 @@
 
 #include <string.h>
 
-void seal_start(struct seal *s, const uint8_t send[CRYPTO_KEY], const uint8_t receive[CRYPTO_KEY])
+void seal_start(struct seal *s, const uint8_t send[CRYPTO_KEY], const uint8_t receive[CRYPTO_KEY], bool aes)
 {
     memset(s, 0, sizeof *s);
     memcpy(s->send_key, send, CRYPTO_KEY);
     memcpy(s->receive_key, receive, CRYPTO_KEY);
+    crypto_cipher_set(&s->send, send, aes);
+    crypto_cipher_set(&s->receive, receive, aes);
 }
 
 size_t seal_frame(struct seal *s, const struct wire_frame *frame, size_t size, void *bytes)
@@ -19,15 +21,17 @@ size_t seal_frame(struct seal *s, const struct wire_frame *frame, size_t size, v
     if (s->next >= SEAL_END)
         return 0;
     uint64_t n = s->next++;
-    if (n != 0 && (n & ((1ull << SEAL_REKEY_SHIFT) - 1)) == 0)
+    if (n != 0 && (n & ((1ull << SEAL_REKEY_SHIFT) - 1)) == 0) {
         noise_rekey(s->send_key);
+        crypto_cipher_set(&s->send, s->send_key, s->send.aes);
+    }
     size_t body_size = size - sizeof *frame;
     *out = *frame;
     out->type |= WIRE_SEALED;
     out->length = (uint16_t)(size + WIRE_SEAL_BYTES);
     memcpy(counter, &n, sizeof n);
     memcpy(body, frame + 1, body_size);
-    crypto_seal(s->send_key, n, out, sizeof *out, body, body_size, body + body_size);
+    crypto_cipher_seal(&s->send, n, out, sizeof *out, body, body_size, body + body_size);
     return size + WIRE_SEAL_BYTES;
 }
 
@@ -62,37 +66,40 @@ enum status seal_open(struct seal *s, const void *bytes, size_t size, struct wir
     if (was_taken(s, n))
         return ERR_BUSY;
     uint64_t ahead = (n >> SEAL_REKEY_SHIFT) - s->generation; // ~0: the generation before
-    uint8_t next[CRYPTO_KEY];
-    const uint8_t *key = s->receive_key;
-    if (ahead == 1) {
-        memcpy(next, s->receive_key, sizeof next);
-        noise_rekey(next);
-        key = next;
-    } else if (ahead == ~0ull) {
-        key = s->previous_key;
-    } else if (ahead != 0) {
+    if (n >= SEAL_END || (ahead != 0 && ahead != 1 && ahead != ~0ull)) {
         s->forged++; // no sender skips a generation
         return ERR_DENIED;
     }
+    uint8_t next_key[CRYPTO_KEY];
+    struct crypto_cipher next;
+    if (ahead == 1) {
+        memcpy(next_key, s->receive_key, sizeof next_key);
+        noise_rekey(next_key);
+        crypto_cipher_set(&next, next_key, s->receive.aes);
+    }
     memcpy(out + 1, body, body_size);
-    enum status status =
-        n >= SEAL_END ? ERR_DENIED
-                      : crypto_open(key, n, frame, sizeof *frame, out + 1, body_size, body + body_size);
+    enum status status = crypto_cipher_open(ahead == 0   ? &s->receive
+                                            : ahead == 1 ? &next
+                                                         : &s->previous,
+                                            n, frame, sizeof *frame, out + 1, body_size, body + body_size);
     if (status == OK) {
         take(s, n);
         *out = *frame;
         out->type &= (uint8_t)~WIRE_SEALED;
         out->length = (uint16_t)(size - WIRE_SEAL_BYTES);
         if (ahead == 1) {
-            memcpy(s->previous_key, s->receive_key, sizeof next);
-            memcpy(s->receive_key, next, sizeof next);
+            s->previous = s->receive;
+            s->receive = next;
+            memcpy(s->receive_key, next_key, sizeof next_key);
             s->generation++;
         }
     } else {
         s->forged++;
     }
-    if (ahead == 1)
-        crypto_wipe(next, sizeof next);
+    if (ahead == 1) {
+        crypto_wipe(next_key, sizeof next_key);
+        crypto_wipe(&next, sizeof next);
+    }
     return status;
 }
 

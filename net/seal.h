@@ -15,20 +15,22 @@
 
 struct seal {
     uint8_t send_key[CRYPTO_KEY];
-    uint8_t receive_key[CRYPTO_KEY];  // of generation `received`
-    uint8_t previous_key[CRYPTO_KEY]; // of the one before: frames may come late
-    uint64_t next;                    // counter of the next frame sealed
-    uint64_t newest;                  // greatest counter taken, + 1; 0: none
-    uint64_t generation;              // of receive_key: counters >> SEAL_REKEY_SHIFT
+    uint8_t receive_key[CRYPTO_KEY]; // of generation `generation`
+    struct crypto_cipher send, receive;
+    struct crypto_cipher previous; // of the generation before: frames may come late
+    uint64_t next;                 // counter of the next frame sealed
+    uint64_t newest;               // greatest counter taken, + 1; 0: none
+    uint64_t generation;           // of receive_key: counters >> SEAL_REKEY_SHIFT
     uint64_t forged;
     uint64_t taken[SEAL_WINDOW / 64]; // bit counter % SEAL_WINDOW, for counters above newest - SEAL_WINDOW
 };
 
-void seal_start(struct seal *s, const uint8_t send[CRYPTO_KEY], const uint8_t receive[CRYPTO_KEY]);
-/// Seals a whole plain frame of `size` bytes into `out`, which takes size + WIRE_SEAL_BYTES. Returns the size
-/// there; 0: the keys are used up, nothing must be sent with them any more.
+/// `aes`: with AES-GCM, as both ends have agreed; else ChaCha20-Poly1305.
+void seal_start(struct seal *s, const uint8_t send[CRYPTO_KEY], const uint8_t receive[CRYPTO_KEY], bool aes);
+/// Seals a whole plain frame of `size` bytes into `out`, which takes size + WIRE_SEAL_BYTES + CRYPTO_SLACK.
+/// Returns the size there; 0: the keys are used up, nothing must be sent with them any more.
 size_t seal_frame(struct seal *s, const struct wire_frame *frame, size_t size, void *out);
-/// Opens a frame that wire_check_sealed found fine into `out` (takes size - WIRE_SEAL_BYTES), as the plain
+/// Opens a frame that wire_check_sealed found fine into `out` (takes size + CRYPTO_SLACK), as the plain
 /// frame that it was. ERR_DENIED: not made with these keys, or changed; ERR_BUSY: taken before, or too old.
 /// Then the state is as before.
 MUST_CHECK enum status seal_open(struct seal *s, const void *frame, size_t size, struct wire_frame *out);

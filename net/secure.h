@@ -4,6 +4,7 @@
 #include "rt/boot_info.h"
 #include <stdbool.h>
 
-/// After net_start(), before the first link: from now on links are sealed, or plain if farbus.ini says so; says
-/// which. False: farbus.ini says neither, there must be no links. Copies the keys: the caller can wipe them.
+/// After net_start(), before the first link: from now on links are sealed, or plain if farbus.ini says so;
+/// says which. False: farbus.ini says neither, there must be no links. Copies the keys: the caller can wipe
+/// them.
 bool net_secure(const struct boot_info *info);

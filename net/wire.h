@@ -104,7 +104,7 @@ struct wire_bye {
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_bye) == 64, "wire format");
 
-#define WIRE_CAPABILITIES 0u // none defined in version 1
+#define WIRE_CAP_AESGCM 0x1u // with keys: seals are AES-GCM's instead of ChaCha20-Poly1305's
 
 /// First part of the body of ANNOUNCE; `count` struct wire_function follow. Header: epoch and everything
 /// after it 0.

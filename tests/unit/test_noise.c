@@ -89,6 +89,70 @@ static void test_chacha20_poly1305(void **state)
     }
 }
 
+/// AES-256-GCM as OpenSSL computes it with the key HMAC-SHA-256(0, 1, 2 ... 31; "farbus AESGCM"): SHA-256 of
+/// ciphertext and tag. And both ciphers, every length, there and back, with a bit turned anywhere.
+static void test_cipher(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t nonce;
+        size_t size;
+        const char *digest;
+    } known[] = {
+        {0, 0, "32b1f1e0a46869b0d1f2106eb39b9e00da8be04d1f5cfa6771515c7425f9a0c9"},
+        {5, 24, "e3b979712e4fb281036275f6c928c32078f30b651467e7000590446ecae8a476"},
+        {0x0807060504030201, 100, "43d16326b1326aaad6aefb77fb56648dd6f27e17ab161dc0d412dce271df9c41"},
+        {7, 333, "9d1c139e16bc64f382b09dc79f40f0b8cc9e8841f1ca2f038590abc28da7a4d4"},
+    };
+    uint8_t key[32], ad[24], data[400 + CRYPTO_SLACK], plain[400], digest[32], want[32], tag[16], other[16];
+    for (unsigned i = 0; i < 32; i++)
+        key[i] = (uint8_t)i;
+    for (unsigned i = 0; i < 24; i++)
+        ad[i] = (uint8_t)(100 + i);
+    for (unsigned aes = 0; aes < 2; aes++) {
+        struct crypto_cipher c;
+        if (aes != 0 && !crypto_has_aes()) {
+            print_message("this CPU has no AES-NI: AES-GCM was not tried\n");
+            break;
+        }
+        crypto_cipher_set(&c, key, aes != 0);
+        for (unsigned k = 0; aes != 0 && k < sizeof known / sizeof known[0]; k++) {
+            for (size_t i = 0; i < known[k].size; i++)
+                data[i] = (uint8_t)(i * 7 + known[k].size);
+            crypto_cipher_seal(&c, known[k].nonce, ad, sizeof ad, data, known[k].size, tag);
+            crypto_hash(digest, data, known[k].size, tag, sizeof tag);
+            hex(known[k].digest, want);
+            assert_memory_equal(digest, want, 32);
+        }
+        for (size_t size = 0; size <= sizeof plain; size++) {
+            for (size_t i = 0; i < size; i++)
+                plain[i] = (uint8_t)(i * 3 + size);
+            memcpy(data, plain, size);
+            crypto_cipher_seal(&c, size, ad, size % 25, data, size, tag);
+            if (aes == 0) { // the same as in one go
+                memcpy(data, plain, size);
+                crypto_seal(key, size, ad, size % 25, data, size, other);
+                assert_memory_equal(tag, other, sizeof tag);
+            }
+            uint8_t sealed[sizeof plain];
+            memcpy(sealed, data, size);
+            assert_int_equal(crypto_cipher_open(&c, size, ad, size % 25, data, size, tag), OK);
+            assert_memory_equal(data, plain, size);
+            size_t at = size % 7 * size / 7, bit = size % 8;
+            memcpy(data, sealed, size);
+            if (size != 0) {
+                data[at] ^= (uint8_t)(1u << bit);
+                assert_int_equal(crypto_cipher_open(&c, size, ad, size % 25, data, size, tag), ERR_DENIED);
+                memcpy(data, sealed, size);
+            }
+            assert_int_equal(crypto_cipher_open(&c, size + 1, ad, size % 25, data, size, tag), ERR_DENIED);
+            memcpy(data, sealed, size);
+            tag[size % 16] ^= (uint8_t)(1u << bit);
+            assert_int_equal(crypto_cipher_open(&c, size, ad, size % 25, data, size, tag), ERR_DENIED);
+        }
+    }
+}
+
 static void test_random(void **state)
 {
     (void)state;
@@ -281,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_hash_and_hmac),
         cmocka_unit_test(test_x25519),
         cmocka_unit_test(test_chacha20_poly1305),
+        cmocka_unit_test(test_cipher),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_every_byte_counts),

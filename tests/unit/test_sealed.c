@@ -122,6 +122,25 @@ static void test_nothing_readable_and_no_nonce_twice(void **state)
     sim_stop();
 }
 
+/// AES-GCM when both have it; ChaCha20-Poly1305 when one has not.
+static void test_ciphers(void **state)
+{
+    (void)state;
+    for (unsigned without = HOST; without <= SIM_NODES;
+         without += without < REMOTE ? 1 : SIM_NODES - REMOTE) {
+        sim_no_aes = without;
+        pair_begin(60 + without);
+        sim_faults = (struct sim_faults){.flip = 50, .loss = 50};
+        t.limit = 500;
+        sim_run(10000 * MS, MS, pair_traffic);
+        pair_all_arrived();
+        assert_int_equal(t.host->seal.send.aes, without == SIM_NODES && crypto_has_aes());
+        assert_int_equal(t.remote->seal.send.aes, t.host->seal.send.aes);
+        sim_stop();
+    }
+    sim_no_aes = SIM_NODES;
+}
+
 /// One bit of every byte of every kind of frame: counted, and nothing else happens.
 static void test_every_byte_counts(void **state)
 {
@@ -152,7 +171,7 @@ static void test_every_byte_counts(void **state)
     } frames[] = {{&plain, sizeof plain}, {&bye, sizeof bye}, {&data, sizeof data}};
     uint32_t delivered = t.remote->rcv_nxt;
     for (unsigned k = 0; k < 3; k++) {
-        uint8_t sealed[200];
+        uint8_t sealed[200 + CRYPTO_SLACK];
         size_t size = seal_frame(&t.host->seal, frames[k].bytes, frames[k].size, sealed);
         assert_int_equal(size, frames[k].size + WIRE_SEAL_BYTES);
         for (size_t i = 0; i < size; i++) {
@@ -250,35 +269,36 @@ static void test_window(void **state)
     (void)state;
     static const uint8_t key[CRYPTO_KEY] = {1};
     struct seal from, to;
-    seal_start(&from, key, key);
-    seal_start(&to, key, key);
+    seal_start(&from, key, key, false);
+    seal_start(&to, key, key, false);
     enum { COUNT = SEAL_WINDOW * 3, SIZE = sizeof(struct wire_frame) + WIRE_SEAL_BYTES };
-    static uint8_t frames[COUNT][SIZE];
-    struct wire_frame ack = {WIRE_MAGIC, WIRE_VERSION, WIRE_ACK, sizeof ack, 7, 0, 0, 0}, out;
+    static uint8_t frames[COUNT][SIZE + CRYPTO_SLACK];
+    struct wire_frame ack = {WIRE_MAGIC, WIRE_VERSION, WIRE_ACK, sizeof ack, 7, 0, 0, 0},
+                      out[1 + (SIZE + CRYPTO_SLACK) / sizeof(struct wire_frame)];
     for (unsigned i = 0; i < COUNT; i++) {
         ack.ack = i;
         assert_int_equal(seal_frame(&from, &ack, sizeof ack, frames[i]), SIZE);
     }
-    assert_int_equal(seal_open(&to, frames[5], SIZE, &out), OK); // early
-    assert_int_equal(out.ack, 5);
-    assert_int_equal(out.type, WIRE_ACK);
-    assert_int_equal(seal_open(&to, frames[5], SIZE, &out), ERR_BUSY);
+    assert_int_equal(seal_open(&to, frames[5], SIZE, out), OK); // early
+    assert_int_equal(out->ack, 5);
+    assert_int_equal(out->type, WIRE_ACK);
+    assert_int_equal(seal_open(&to, frames[5], SIZE, out), ERR_BUSY);
     for (unsigned i = 0; i < 5; i++)
-        assert_int_equal(seal_open(&to, frames[i], SIZE, &out), OK); // late, but in the window
+        assert_int_equal(seal_open(&to, frames[i], SIZE, out), OK); // late, but in the window
     for (unsigned i = 0; i < 6; i++)
-        assert_int_equal(seal_open(&to, frames[i], SIZE, &out), ERR_BUSY);
+        assert_int_equal(seal_open(&to, frames[i], SIZE, out), ERR_BUSY);
     unsigned top = SEAL_WINDOW + 100;
-    assert_int_equal(seal_open(&to, frames[top], SIZE, &out), OK);
-    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW], SIZE, &out),
+    assert_int_equal(seal_open(&to, frames[top], SIZE, out), OK);
+    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW], SIZE, out),
                      ERR_BUSY); // not seen, but too old
-    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW + 1], SIZE, &out), OK);
-    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW + 1], SIZE, &out), ERR_BUSY);
-    assert_int_equal(seal_open(&to, frames[COUNT - 1], SIZE, &out), OK); // the whole window at once
-    assert_int_equal(seal_open(&to, frames[COUNT - 2], SIZE, &out), OK);
+    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW + 1], SIZE, out), OK);
+    assert_int_equal(seal_open(&to, frames[top - SEAL_WINDOW + 1], SIZE, out), ERR_BUSY);
+    assert_int_equal(seal_open(&to, frames[COUNT - 1], SIZE, out), OK); // the whole window at once
+    assert_int_equal(seal_open(&to, frames[COUNT - 2], SIZE, out), OK);
     frames[COUNT - 3][sizeof ack + 9] ^= 1;
-    assert_int_equal(seal_open(&to, frames[COUNT - 3], SIZE, &out), ERR_DENIED);
+    assert_int_equal(seal_open(&to, frames[COUNT - 3], SIZE, out), ERR_DENIED);
     frames[COUNT - 3][sizeof ack + 9] ^= 1;
-    assert_int_equal(seal_open(&to, frames[COUNT - 3], SIZE, &out), OK); // a forgery has not used it up
+    assert_int_equal(seal_open(&to, frames[COUNT - 3], SIZE, out), OK); // a forgery has not used it up
     assert_int_equal(to.forged, 1);
 }
 
@@ -306,7 +326,8 @@ static void test_rekey(void **state)
         assert_int_equal(t.remote->seal.generation, 1);
         assert_memory_not_equal(first, t.host->seal.send_key, sizeof first);
         assert_memory_equal(t.remote->seal.receive_key, t.host->seal.send_key, sizeof first);
-        assert_memory_equal(t.remote->seal.previous_key, first, sizeof first);
+        assert_memory_equal(&t.remote->seal.receive, &t.host->seal.send, sizeof t.host->seal.send);
+        assert_memory_not_equal(&t.remote->seal.receive, &t.remote->seal.previous, sizeof t.host->seal.send);
         assert_int_equal(stats(HOST).forged + stats(REMOTE).forged, 0);
         sim_stop();
     }
@@ -326,7 +347,7 @@ static void test_counters_end(void **state)
     sim_run(1 * MS, MS, NULL);
     assert_int_equal(t.writes_seen, 2);
     struct wire_frame ack = {WIRE_MAGIC, WIRE_VERSION, WIRE_ACK, sizeof ack, epoch, 0, 0, 0};
-    uint8_t out[100];
+    uint8_t out[100 + CRYPTO_SLACK];
     assert_int_equal(seal_frame(&t.host->seal, &ack, sizeof ack, out), 0);
     sim_run(1500 * MS, MS, NULL);
     assert_int_equal(t.downs, 1);
@@ -570,6 +591,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_readable_and_no_nonce_twice),
+        cmocka_unit_test(test_ciphers),
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_network_that_turns_bits),
         cmocka_unit_test(test_replay),

@@ -23,6 +23,7 @@ struct sim_faults sim_faults;
 uint64_t sim_delay_ns = 200000;
 unsigned sim_drop;
 bool sim_sealed;
+unsigned sim_no_aes = SIM_NODES;
 void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
 static struct packet packets[PACKETS];
 static unsigned packets_end; // none is used from here on
@@ -153,6 +154,8 @@ void sim_boot(unsigned n, const char *name)
         sim_keys(&s->keys, name);
         crypto_random_add(name, strlen(name));
         link_use_keys(&s->keys);
+        if (n == sim_no_aes)
+            s->link->capabilities = 0;
     }
 }
 

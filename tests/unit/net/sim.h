@@ -24,7 +24,8 @@ struct sim_node {
 extern struct sim_node sim_nodes[SIM_NODES];
 extern struct sim_faults sim_faults;
 extern uint64_t sim_delay_ns;
-extern bool sim_sealed; // nodes that boot from now on have keys
+extern bool sim_sealed;     // nodes that boot from now on have keys
+extern unsigned sim_no_aes; // the node whose CPU has no AES; SIM_NODES: all have what this machine's has
 /// Who listens: called for every frame on the wire, as it was sent. NULL: nobody.
 extern void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
 extern unsigned sim_drop; // the how-many-th frame sent from now on is lost, once; 0: none
