@@ -134,6 +134,18 @@ static enum status set_console(struct parser *p, const char *value)
     return n->verbose || *rest == '\0' ? OK : bad_value(p, "console", value, wanted);
 }
 
+static enum status set_carrier(struct parser *p, const char *value)
+{
+    static const char *const names[] = {
+        [BOOT_CARRIER_AUTO] = "auto", [BOOT_CARRIER_UDP] = "udp", [BOOT_CARRIER_L2] = "l2"};
+    for (uint8_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(value, names[i]) == 0) {
+            p->info->node.carrier = i;
+            return OK;
+        }
+    return bad_value(p, "carrier", value, "auto, udp (routable) or l2 (Ethernet frames, one LAN)");
+}
+
 /// A key is a secret: it is not shown, not even a wrong one.
 static enum status bad_key(struct parser *p, const char *name)
 {
@@ -196,6 +208,7 @@ static const struct key node_table[] = {
     {"gateway", false, set_gateway}, {"peer", false, set_peer},    {"console", false, set_console},
     {"key", false, set_key},         {"psk", false, set_psk},      {"security", false, set_security},
     {"lend", true, set_lend},        {"nic", false, set_node_nic},
+    {"carrier", false, set_carrier},
 };
 
 // [guest NAME]

@@ -230,12 +230,12 @@ static void run_links(int argc, char *argv[])
         log_info(
             "links",
             "remote \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
-            "acks %llu stalls %llu RTT %llu us RTO %llu us",
+            "acks %llu stalls %llu RTT %llu us RTO %llu us, by %s",
             link_peer_node(l), (unsigned long long)s.retransmitted, (unsigned long long)s.duplicates,
             (unsigned long long)s.out_of_order, (unsigned long long)s.malformed,
             (unsigned long long)s.stale_epoch, (unsigned long long)s.acks_sent,
             (unsigned long long)s.window_stalls, (unsigned long long)(s.srtt_ns / 1000),
-            (unsigned long long)(s.rto_ns / 1000));
+            (unsigned long long)(s.rto_ns / 1000), link_carrier(l));
     }
     net_unlock();
     if (n == 0)

@@ -21,6 +21,11 @@ void link_start(struct link_node *memory, const char *name, uint32_t boot_id, ui
     node->due = NEVER;
 }
 
+void link_prefer(const struct carrier *carrier)
+{
+    node->preferred = carrier;
+}
+
 void link_select(struct link_node *selected)
 {
     node = selected;
@@ -83,8 +88,8 @@ uint64_t link_random(struct link_node *n)
 
 // --- pool ---
 
-struct link *link_take(struct link_node *n, const struct link_events *events, void *ctx, uint32_t peer,
-                       const char *peer_node, bool host)
+struct link *link_take(struct link_node *n, const struct carrier *carrier, const struct link_events *events,
+                       void *ctx, uint32_t peer, const char *peer_node, bool host)
 {
     for (unsigned i = 0; i < LINK_POOL; i++) {
         struct link *l = &n->links[i];
@@ -96,7 +101,7 @@ struct link *link_take(struct link_node *n, const struct link_events *events, vo
         l->node = n;
         l->events = events;
         l->ctx = ctx;
-        l->carrier = n->carrier;
+        l->carrier = carrier;
         l->host = host;
         l->path.peer = peer;
         wire_text_set(l->peer_node, sizeof l->peer_node, peer_node);
@@ -105,6 +110,15 @@ struct link *link_take(struct link_node *n, const struct link_events *events, vo
         return l;
     }
     return NULL;
+}
+
+void link_use(struct link *l, const struct carrier *carrier)
+{
+    if (l->carrier == carrier)
+        return;
+    l->carrier = carrier;
+    l->path = (struct carrier_path){.peer = l->path.peer};
+    carrier->open(carrier->ctx, &l->path);
 }
 
 void link_give(struct link *l)
@@ -121,7 +135,7 @@ void link_give(struct link *l)
 enum status link_connect(uint32_t peer, const char *peer_node, const struct link_events *events, void *ctx,
                          struct link **out)
 {
-    struct link *l = link_take(node, events, ctx, peer, peer_node, true);
+    struct link *l = link_take(node, node->carrier, events, ctx, peer, peer_node, true);
     if (l == NULL)
         return ERR_NOMEM;
     l->state = LINK_CONNECTING;
@@ -198,6 +212,11 @@ enum link_state link_state(const struct link *l)
 const char *link_peer_node(const struct link *l)
 {
     return l->peer_node;
+}
+
+const char *link_carrier(const struct link *l)
+{
+    return l->carrier->name;
 }
 
 struct link_stats link_stats(const struct link *l)
@@ -283,10 +302,11 @@ void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes,
     if (l == NULL)
         stranger(carrier, peer, frame->epoch, now);
     else
-        link_frame_input(l, frame, size, now);
+        link_frame_input(l, carrier, frame, size, now);
 }
 
-void link_frame_input(struct link *l, const struct wire_frame *frame, size_t size, uint64_t now)
+void link_frame_input(struct link *l, const struct carrier *carrier, const struct wire_frame *frame,
+                      size_t size, uint64_t now)
 {
     if (l->state == LINK_CONNECTING)
         return; // HELLO_ACK was lost; it will be repeated, and so will this
@@ -308,6 +328,8 @@ void link_frame_input(struct link *l, const struct wire_frame *frame, size_t siz
     }
     l->stats.frames_received++;
     l->stats.bytes_received += size;
+    if (!l->host)
+        link_use(l, carrier); // the host chooses
     uint32_t incarnation = l->incarnation;
     link_heard(l, now);
     if (l->incarnation != incarnation)

@@ -85,6 +85,8 @@ void link_cut(struct link *link, const char *why);
 
 enum link_state link_state(const struct link *link);
 const char *link_peer_node(const struct link *link);
+/// "udp" or "l2": what the session is on.
+const char *link_carrier(const struct link *link);
 
 struct link_stats {
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received, records_sent, records_received;
@@ -113,6 +115,10 @@ struct link_node_stats {
 /// several nodes (simulations do); link_connect, link_listen and the functions below act on the one selected.
 void link_start(struct link_node *node, const char *name, uint32_t boot_id, uint64_t seed,
                 const struct carrier *carrier);
+/// Beside the node's own carrier, links may use this one, which is tried first: a host sends its first HELLO
+/// by it, the next ones by both, and the session is on the carrier whose answer comes first. NULL: there is
+/// none.
+void link_prefer(const struct carrier *carrier);
 void link_select(struct link_node *node);
 struct node_keys;
 /// From now on every frame is sealed, and no other is taken. Before the first link; keeps the reference.

@@ -47,16 +47,42 @@ static void send_on(const struct carrier *carrier, struct carrier_path *path, co
         log_debug(ROOM, "handshake frame not sent: %s", status_name(s));
 }
 
-uint16_t link_own_frame_max(const struct carrier *carrier)
+/// What every carrier of this node takes: a session may end up on any of them.
+uint16_t link_own_frame_max(const struct link_node *n)
 {
-    size_t n = carrier->frame_max(carrier->ctx);
-    return (uint16_t)(n > LINK_FRAME_BYTES ? LINK_FRAME_BYTES : n);
+    size_t size = n->carrier->frame_max(n->carrier->ctx);
+    size_t other = n->preferred != NULL ? n->preferred->frame_max(n->preferred->ctx) : size;
+    size = other < size ? other : size;
+    return (uint16_t)(size > LINK_FRAME_BYTES ? LINK_FRAME_BYTES : size);
 }
 
 // --- host ---
 
-/// False: it never can be.
-static bool send_sealed_hello(struct link *l, const struct wire_frame *plain)
+#define ASK_MAX 6u
+#define ASK_MS  2u // doubles
+
+/// By the preferred carrier the first time, by both later. False: ask again soon.
+static bool send_hello(struct link *l, const void *frame, size_t size, uint64_t now)
+{
+    const struct carrier *c = l->node->preferred;
+    struct carrier_path path = {.peer = l->path.peer};
+    enum status s = ERR_UNSUPPORTED;
+    if (c != NULL) {
+        c->open(c->ctx, &path);
+        s = c->send(c->ctx, &path, frame, size);
+    }
+    if (s == ERR_NOTFOUND && l->hello_asked < ASK_MAX) {
+        // A moment, so that the session is not on the other carrier for ever.
+        l->hello_due = now + (ASK_MS << l->hello_asked++) * MS;
+        return false;
+    }
+    if (s != OK || l->hello_tries != 0)
+        send_on(l->carrier, &l->path, frame, size);
+    return true;
+}
+
+/// False: it was not sent; hello_due says when it can be, if ever.
+static bool send_sealed_hello(struct link *l, const struct wire_frame *plain, uint64_t now)
 {
     enum status s = link_sealed_hello(l, plain);
     if (s != OK) {
@@ -72,8 +98,7 @@ static bool send_sealed_hello(struct link *l, const struct wire_frame *plain)
             "%s (%u.%u.%u.%u) announces itself but does not answer: has each of the two the other's public "
             "key? Its console says what it refuses",
             l->peer_node, PEER(l->path.peer));
-    send_on(l->carrier, &l->path, l->hello.frame, l->hello.size);
-    return true;
+    return send_hello(l, l->hello.frame, l->hello.size, now);
 }
 
 void link_hello_repeat(struct link *l, uint64_t now)
@@ -84,14 +109,12 @@ void link_hello_repeat(struct link *l, uint64_t now)
                  .attempt = l->attempt,
                  .version_min = WIRE_VERSION,
                  .version_max = WIRE_VERSION,
-                 .frame_max = link_own_frame_max(l->carrier),
+                 .frame_max = link_own_frame_max(l->node),
                  .capabilities = l->node->capabilities},
     };
     memcpy(f.body.node, l->node->name, sizeof f.body.node);
     memcpy(f.body.to, l->peer_node, sizeof f.body.to);
-    if (l->node->keys == NULL)
-        send_on(l->carrier, &l->path, &f, sizeof f);
-    else if (!send_sealed_hello(l, &f.frame))
+    if (l->node->keys == NULL ? !send_hello(l, &f, sizeof f, now) : !send_sealed_hello(l, &f.frame, now))
         return;
     l->last_sent = now;
     l->hello_tries++;
@@ -113,10 +136,11 @@ static uint32_t new_epoch(struct link_node *n)
 void link_hello_start(struct link *l, uint64_t now, uint64_t delay)
 {
     l->state = LINK_CONNECTING;
+    link_use(l, l->node->carrier);
     link_reset(l, new_epoch(l->node), now);
     l->attempt = ++l->node->attempts;
     l->hello_interval = LINK_HELLO_MIN_MS * MS;
-    l->hello_tries = 0;
+    l->hello_tries = l->hello_asked = 0;
     if (delay == 0)
         link_hello_repeat(l, now);
     else
@@ -134,7 +158,8 @@ struct link *link_connecting(struct link_node *n, uint32_t peer, uint32_t epoch)
     return NULL;
 }
 
-void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
+void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32_t peer,
+                      const struct wire_frame *frame, uint64_t now)
 {
     struct link *l = link_connecting(n, peer, frame->epoch);
     if (l == NULL)
@@ -148,12 +173,13 @@ void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_fram
         link_hello_start(l, now, LINK_REFUSED_MS * MS);
         return;
     }
-    if (b->version != WIRE_VERSION || b->frame_max > link_own_frame_max(l->carrier) ||
+    if (b->version != WIRE_VERSION || b->frame_max > link_own_frame_max(n) ||
         strncmp(b->node, l->peer_node, WIRE_NAME_MAX) != 0 || (b->capabilities & ~n->capabilities) != 0) {
         n->stats.malformed[WIRE_BAD_BODY]++;
         l->stats.malformed++;
         return;
     }
+    link_use(l, carrier);
     l->frame_max = (uint16_t)(b->frame_max - (l->sealed ? WIRE_SEAL_BYTES : 0));
     l->peer_boot_id = b->boot_id;
     l->hello_failures = 0;
@@ -163,8 +189,8 @@ void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_fram
         link_measure(l, now - l->last_sent);
     l->last_heard = l->outstanding_since = now;
     n->stats.opened++;
-    log_info(ROOM, "up: %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes", l->peer_node, PEER(peer),
-             l->epoch, l->frame_max);
+    log_info(ROOM, "up: %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node, PEER(peer),
+             l->epoch, l->frame_max, carrier->name);
     link_send_ack(l, now); // tells the remote that its answer arrived
     link_reschedule(l);
     l->in_callback++;
@@ -208,12 +234,12 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     n->stats.hellos++;
     const struct wire_hello *b = (const struct wire_hello *)(frame + 1);
     struct link *l = link_of_host(n, b->node);
-    if (l != NULL && l->epoch == frame->epoch && l->path.peer == peer) { // our answer was lost
-        answer_hello(n, carrier, &l->path, l->epoch, HELLO_OK, l->frame_max, "");
-        return;
-    }
     struct carrier_path path = {.peer = peer};
     carrier->open(carrier->ctx, &path);
+    if (l != NULL && l->epoch == frame->epoch && l->path.peer == peer) { // our answer was lost, or both came
+        answer_hello(n, carrier, &path, l->epoch, HELLO_OK, l->frame_max, "");
+        return;
+    }
     if (l != NULL && l->path.peer != peer && now < l->last_heard + LINK_KEEPALIVE_MS * 2 * MS) {
         n->stats.refused++;
         answer_hello(n, carrier, &path, frame->epoch, HELLO_REFUSED, 0,
@@ -240,7 +266,7 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
 
     void *ctx = NULL;
     const char *why = "refused";
-    l = link_take(n, n->listen_events, NULL, peer, b->node, false);
+    l = link_take(n, carrier, n->listen_events, NULL, peer, b->node, false);
     if (l == NULL) {
         n->stats.refused++;
         answer_hello(n, carrier, &path, frame->epoch, HELLO_FULL, 0, "all links of this remote are in use");
@@ -253,17 +279,16 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
         return;
     }
     l->ctx = ctx;
-    l->carrier = carrier;
     l->attempt = b->attempt;
     l->peer_boot_id = b->boot_id;
-    l->frame_max = link_own_frame_max(carrier);
+    l->frame_max = link_own_frame_max(n);
     if (b->frame_max < l->frame_max)
         l->frame_max = b->frame_max;
     l->state = LINK_UP;
     link_reset(l, frame->epoch, now);
     n->stats.opened++;
-    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes", l->peer_node, PEER(peer),
-             l->epoch, l->frame_max);
+    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
+             PEER(peer), l->epoch, l->frame_max, carrier->name);
     answer_hello(n, carrier, &l->path, l->epoch, HELLO_OK, l->frame_max, "");
     link_reschedule(l);
     l->in_callback++;
@@ -325,7 +350,7 @@ void link_handshake_input(struct link_node *n, const struct carrier *carrier, ui
     if (frame->type == WIRE_HELLO)
         hello(n, carrier, peer, frame, now);
     else if (frame->type == WIRE_HELLO_ACK)
-        link_hello_acked(n, peer, frame, now);
+        link_hello_acked(n, carrier, peer, frame, now);
     else
         link_bye_input(n, peer, frame, now);
 }

@@ -103,6 +103,7 @@ struct link {
     // handshake
     uint32_t attempt;        // of the HELLO that this session began with
     uint32_t hello_tries;    // of this epoch
+    uint32_t hello_asked;    // times the preferred carrier did not know where to
     uint32_t hello_failures; // refusals in a row, for quiet logs
     uint64_t hello_due, hello_interval;
 
@@ -138,8 +139,8 @@ struct link_node {
     char name[WIRE_NAME_MAX];
     uint32_t boot_id;
     uint64_t random;
-    uint32_t attempts; // HELLOs with a new epoch, of all links: wire_hello.attempt
-    const struct carrier *carrier;
+    uint32_t attempts;                         // HELLOs with a new epoch, of all links: wire_hello.attempt
+    const struct carrier *carrier, *preferred; // preferred may be NULL
     const struct link_events *listen_events;
     enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx, const char **why);
     void *accept_arg;
@@ -172,8 +173,11 @@ static inline uint32_t link_free_slots(const struct link *l)
 }
 
 // link.c
-struct link *link_take(struct link_node *node, const struct link_events *events, void *ctx, uint32_t peer,
-                       const char *peer_node, bool host);
+struct link *link_take(struct link_node *node, const struct carrier *carrier,
+                       const struct link_events *events, void *ctx, uint32_t peer, const char *peer_node,
+                       bool host);
+/// The link's frames go by this carrier from now on.
+void link_use(struct link *l, const struct carrier *carrier);
 void link_give(struct link *l);
 uint64_t link_random(struct link_node *node);
 /// When the link freezes if nothing is heard until then. A host that waits for something is impatient: its
@@ -184,7 +188,8 @@ uint64_t link_silence_due(const struct link *l);
 void link_reschedule(struct link *l);
 
 /// A plain frame, checked by wire_check_frame, that came for this link.
-void link_frame_input(struct link *l, const struct wire_frame *frame, size_t size, uint64_t now);
+void link_frame_input(struct link *l, const struct carrier *carrier, const struct wire_frame *frame,
+                      size_t size, uint64_t now);
 /// The link a DATA or ACK frame belongs to.
 struct link *link_find(struct link_node *n, uint32_t peer, uint32_t epoch);
 
@@ -197,9 +202,10 @@ void link_handshake_input(struct link_node *node, const struct carrier *carrier,
 struct link *link_of_host(struct link_node *n, const char *host);
 /// The host's link that waits for the answer to this epoch's HELLO.
 struct link *link_connecting(struct link_node *n, uint32_t peer, uint32_t epoch);
-void link_hello_acked(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now);
+void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32_t peer,
+                      const struct wire_frame *frame, uint64_t now);
 void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now);
-uint16_t link_own_frame_max(const struct carrier *carrier);
+uint16_t link_own_frame_max(const struct link_node *n);
 void link_bye(struct link_node *node, struct link *l, const struct carrier *carrier, uint32_t peer,
               uint32_t epoch, enum wire_bye_reason reason, const char *why);
 /// The epoch is over: host goes back to CONNECTING, remote's link is given back; `down` is called.

@@ -103,8 +103,8 @@ enum status link_sealed_hello(struct link *l, const struct wire_frame *plain)
     return OK;
 }
 
-static void hello_ack(struct link_node *n, uint32_t peer, const struct wire_frame *frame, size_t size,
-                      uint64_t now)
+static void hello_ack(struct link_node *n, const struct carrier *carrier, uint32_t peer,
+                      const struct wire_frame *frame, size_t size, uint64_t now)
 {
     struct link *l = link_connecting(n, peer, frame->epoch);
     if (l == NULL || l->hello.size == 0)
@@ -144,7 +144,7 @@ static void hello_ack(struct link_node *n, uint32_t peer, const struct wire_fram
     crypto_wipe(&l->hello, sizeof l->hello);
     l->sealed = true;
     uint32_t incarnation = l->incarnation;
-    link_hello_acked(n, peer, &plain.frame, now);
+    link_hello_acked(n, carrier, peer, &plain.frame, now);
     if (l->incarnation == incarnation && l->state == LINK_CONNECTING) // what it agrees to cannot be
         link_hello_start(l, now, LINK_REFUSED_MS * MS);
 }
@@ -264,7 +264,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
     const struct wire_hello *b = &hello->body;
     const char *why;
     enum wire_hello_status status = judge(n, b, host, link_of_host(n, host->name), &why);
-    uint16_t frame_max = link_own_frame_max(carrier);
+    uint16_t frame_max = link_own_frame_max(n);
     if (b->frame_max < frame_max)
         frame_max = b->frame_max;
     struct wire_hello_ack body = {.boot_id = n->boot_id,
@@ -361,14 +361,13 @@ static struct link *confirmed(struct link_node *n, const struct carrier *carrier
     }
     void *ctx = NULL;
     const char *why = "refused";
-    l = link_take(n, n->listen_events, NULL, p->peer, p->host, false);
+    l = link_take(n, carrier, n->listen_events, NULL, p->peer, p->host, false);
     if (l == NULL) {
         crypto_wipe(p, sizeof *p);
         return NULL;
     }
     enum status s = n->accept(n->accept_arg, l->peer_node, p->peer, &ctx, &why);
     l->ctx = ctx;
-    l->carrier = carrier;
     l->attempt = p->attempt;
     l->peer_boot_id = p->boot_id;
     l->frame_max = (uint16_t)(p->frame_max - WIRE_SEAL_BYTES);
@@ -385,8 +384,8 @@ static struct link *confirmed(struct link_node *n, const struct carrier *carrier
         return NULL;
     }
     n->stats.opened++;
-    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, sealed frames of %u bytes", l->peer_node,
-             PEER(l->path.peer), l->epoch, l->frame_max + WIRE_SEAL_BYTES);
+    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, sealed frames of %u bytes, by %s", l->peer_node,
+             PEER(l->path.peer), l->epoch, l->frame_max + WIRE_SEAL_BYTES, carrier->name);
     uint32_t incarnation = l->incarnation;
     l->in_callback++;
     l->events->up(l->ctx, l);
@@ -426,7 +425,7 @@ static void session_frame(struct link_node *n, const struct carrier *carrier, ui
     if (plain->type == WIRE_BYE)
         link_bye_input(n, peer, plain, now);
     else
-        link_frame_input(l, plain, size, now);
+        link_frame_input(l, carrier, plain, size, now);
 }
 
 void link_sealed_input(struct link_node *n, const struct carrier *carrier, uint32_t peer, const void *bytes,
@@ -443,7 +442,7 @@ void link_sealed_input(struct link_node *n, const struct carrier *carrier, uint3
     if (frame->type == (WIRE_HELLO | WIRE_SEALED))
         hello(n, carrier, peer, frame, size, now);
     else if (frame->type == (WIRE_HELLO_ACK | WIRE_SEALED))
-        hello_ack(n, peer, frame, size, now);
+        hello_ack(n, carrier, peer, frame, size, now);
     else
         session_frame(n, carrier, peer, frame, size, now);
 }

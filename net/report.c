@@ -26,6 +26,9 @@ void net_print_counters(void)
     for (unsigned i = WIRE_FINE + 1; i < WIRE_FAULTS; i++)
         log_info(ROOM, "malformed, %s: %llu", wire_fault_name(i), (ull)n.malformed[i]);
     log_info(ROOM, "damaged datagrams: %llu", (ull)s.damaged);
+    log_info(ROOM,
+             "frames for links: %llu, of them by l2: %llu; not to us: %llu, by a carrier not wanted: %llu",
+             (ull)s.to_links, (ull)s.l2, (ull)s.foreign, (ull)s.unwanted);
     log_info(ROOM, "frames that lwIP had no buffer for: %llu", (ull)s.dropped);
     log_info(ROOM, "frames of no session: %llu, sessions opened: %llu, refused: %llu, ended: %llu",
              (ull)n.strangers, (ull)n.opened, (ull)n.refused, (ull)n.downs);

@@ -5,8 +5,10 @@
 // inside a callback does nothing.
 #include "net/stack.h"
 #include "net/discovery_node.h"
+#include "net/l2.h"
 #include "net/link_node.h"
 #include "net/lwip/headers.h"
+#include "net/neighbour.h"
 #include "net/switch.h"
 #include "net/udp.h"
 #include "rt/log.h"
@@ -30,6 +32,7 @@ static struct {
     struct link_node node;
     char name[32];
     uint32_t address;
+    enum boot_carrier carrier;
     uint64_t lwip_due, cable_due;
     struct net_stats stats;
 } net;
@@ -78,7 +81,7 @@ static void address_changed(struct netif *netif)
 {
     uint32_t address = netif_is_up(netif) ? ip4_addr_get_u32(netif_ip4_addr(netif)) : 0;
     uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
-    udp_carrier_address(address, mask);
+    neighbour_own(address, mask);
     if (address == net.address)
         return;
     net.address = address;
@@ -118,10 +121,37 @@ static void to_lwip(const uint8_t *frame, size_t size)
 
 // --- frames in ---
 
+static bool received_l2(const uint8_t *bytes, size_t size)
+{
+    struct l2_frame frame;
+    switch (l2_carrier_claim(bytes, size, &frame)) {
+    case L2_NOT_OURS:
+        return false;
+    case L2_FOREIGN:
+        net.stats.foreign++;
+        return true;
+    case L2_DAMAGED:
+        net.stats.damaged++;
+        return true;
+    case L2_OURS:
+        break;
+    }
+    if (net.carrier == BOOT_CARRIER_UDP) {
+        net.stats.unwanted++;
+        return true;
+    }
+    net.stats.to_links++;
+    net.stats.l2++;
+    link_input(&l2_carrier, frame.peer, frame.bytes, frame.size);
+    return true;
+}
+
 static void received(void *ctx, const uint8_t *frame, size_t size)
 {
     (void)ctx;
     trace(TRACE_FRAME, (uint32_t)size);
+    if (received_l2(frame, size))
+        return;
     struct udp_datagram dgram;
     switch (udp_carrier_claim(frame, size, &dgram)) {
     case UDP_NOT_OURS:
@@ -140,6 +170,8 @@ static void received(void *ctx, const uint8_t *frame, size_t size)
         discovery_input(dgram.peer, dgram.bytes, dgram.size);
     else if (dgram.broadcast)
         link_count_fault(WIRE_BAD_TYPE); // only announcements are for everybody
+    else if (net.carrier == BOOT_CARRIER_L2)
+        net.stats.unwanted++;
     else
         link_input(&udp_carrier, dgram.peer, dgram.bytes, dgram.size);
 }
@@ -178,6 +210,7 @@ struct net_config net_config_of(const struct boot_info *info, uint64_t tsc)
     const struct boot_node *node = &info->node;
     struct net_config config = {.dhcp = node->dhcp,
                                 .prefix = node->prefix,
+                                .carrier = node->carrier,
                                 .seed = seed_of(tsc ^ info->entry_tsc << 32 ^ info->exit_tsc << 7)};
     memcpy(config.node, node->name, sizeof config.node);
     memcpy(config.address, node->address, sizeof config.address);
@@ -206,7 +239,10 @@ enum status net_start(struct nic *nic, const struct net_config *config)
     uint64_t seed =
         (uint64_t)config->seed << 32 ^ time_ns() ^ (uint64_t)nic->mac[5] << 24 ^ (uint64_t)nic->mac[4] << 16;
     net.nic = nic;
-    link_start(&net.node, net.name, 1, seed, &udp_carrier);
+    net.carrier = config->carrier;
+    l2_carrier_start(nic);
+    link_start(&net.node, net.name, 1, seed, net.carrier == BOOT_CARRIER_L2 ? &l2_carrier : &udp_carrier);
+    link_prefer(net.carrier == BOOT_CARRIER_AUTO ? &l2_carrier : NULL);
     link_set_boot_id((uint32_t)link_random(&net.node) | 1);
     lwip_init();
     if (netif_add(&net.netif, &address, &mask, &gateway, NULL, interface, ethernet_input) == NULL)

@@ -12,6 +12,7 @@ struct net_config {
     char node[32];
     bool dhcp;
     uint8_t address[4], prefix, gateway[4];
+    enum boot_carrier carrier;
     uint32_t seed; // something that differs between starts (TSC): epochs, boot ids, DHCP transaction ids
 };
 
@@ -40,7 +41,10 @@ uint64_t net_next_ns(void);
 
 struct net_stats {
     uint64_t to_links, to_lwip; // received frames, by who got them
-    uint64_t damaged;           // for our UDP port, but truncated, fragmented, or with a wrong or no checksum
+    uint64_t l2;                // of to_links: by the l2 carrier
+    uint64_t damaged;           // ours, but truncated, fragmented, or with a wrong or no checksum
+    uint64_t unwanted;          // for links, by a carrier that farbus.ini rules out
+    uint64_t foreign;           // by l2, not to us or not from our LAN
     uint64_t dropped;           // lwIP had no buffer
 };
 struct net_stats net_stats(void);

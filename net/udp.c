@@ -5,6 +5,7 @@
 #include "net/udp.h"
 #include "net/checksum.h"
 #include "net/lwip/headers.h"
+#include "net/neighbour.h"
 #include "net/wire.h"
 #include "rt/time.h"
 #include "rt/trace.h"
@@ -32,7 +33,6 @@ enum {
 
 static struct nic *nic;
 static struct udp_pcb *pcb;
-static uint32_t own_address, own_netmask;
 
 static inline uint16_t get16(const uint8_t *p)
 {
@@ -46,39 +46,21 @@ static inline void put16(uint8_t *p, size_t v)
 
 // --- out ---
 
-/// Who gets the Ethernet frame: the peer, or the gateway when it is not on our LAN (RFC 1122, 3.3.1).
-static bool next_hop(uint32_t peer, ip4_addr_t *hop)
-{
-    ip4_addr_set_u32(hop, peer);
-    if ((peer & own_netmask) != (own_address & own_netmask))
-        *hop = *netif_ip4_gw(netif_default);
-    return !ip4_addr_isany(hop);
-}
-
 static bool resolve(uint32_t peer, uint8_t mac[6])
 {
-    static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    ip4_addr_t hop;
-    struct eth_addr *found;
-    const ip4_addr_t *unused;
-    if (peer == UDP_CARRIER_BROADCAST ||
-        (own_netmask != 0xffffffff && peer == (own_address | ~own_netmask))) {
-        memcpy(mac, everybody, 6);
+    if (neighbour_broadcast(peer)) {
+        memset(mac, 0xff, 6);
         return true;
     }
-    if (!next_hop(peer, &hop))
-        return false;
-    if (etharp_find_addr(netif_default, &hop, &found, &unused) >= 0) {
-        memcpy(mac, found->addr, 6);
-        return true;
-    }
-    return false;
+    uint32_t hop = neighbour_hop(peer);
+    return hop != 0 && neighbour_find(hop, mac);
 }
 
 /// True when path->header can be used.
 static bool refresh(struct carrier_path *path, uint64_t now)
 {
     uint8_t mac[6];
+    uint32_t own_address = neighbour_address();
     path->fresh_until = now + SECOND;
     if (own_address == 0) {
         path->header_size = 0;
@@ -87,15 +69,14 @@ static bool refresh(struct carrier_path *path, uint64_t now)
     }
     uint8_t *h = path->header;
     if (!resolve(path->peer, mac)) {
-        ip4_addr_t hop;
-        if (path->header_size == 0 || memcmp(h + IP_SOURCE, &own_address, 4) != 0 ||
-            !next_hop(path->peer, &hop)) {
+        uint32_t hop = neighbour_hop(path->peer);
+        if (path->header_size == 0 || memcmp(h + IP_SOURCE, &own_address, 4) != 0 || hop == 0) {
             path->header_size = 0;
             path->fresh_until = 0; // ask again with every frame: lwIP limits its ARP requests itself
             return false;
         }
         // lwIP has forgotten the peer: asked again, and the old answer used meanwhile.
-        if (etharp_request(netif_default, &hop) != ERR_OK)
+        if (!neighbour_ask(hop))
             path->fresh_until = now + SECOND / 10;
         return true;
     }
@@ -125,7 +106,7 @@ static void path_open(void *ctx, struct carrier_path *path)
 
 static enum status send_slowly(uint32_t peer, const void *frame, size_t size)
 {
-    if (own_address == 0)
+    if (neighbour_address() == 0)
         return ERR_LINK_DOWN;
     struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, (u16_t)size, PBUF_RAM);
     if (p == NULL)
@@ -197,24 +178,18 @@ enum status udp_carrier_start(struct nic *n)
     return OK;
 }
 
-void udp_carrier_address(uint32_t address, uint32_t netmask)
-{
-    own_address = address;
-    own_netmask = netmask;
-}
-
 // --- in ---
 
 enum udp_claim udp_carrier_claim(const uint8_t *f, size_t size, struct udp_datagram *out)
 {
     if (size < PAYLOAD || get16(f + ETH_TYPE) != 0x0800 || f[IP] != 0x45 || f[IP_PROTOCOL] != 17 ||
-        get16(f + UDP_DESTINATION) != WIRE_UDP_PORT || own_address == 0)
+        get16(f + UDP_DESTINATION) != WIRE_UDP_PORT || neighbour_address() == 0)
         return UDP_NOT_OURS;
     uint32_t source, destination;
     memcpy(&source, f + IP_SOURCE, 4);
     memcpy(&destination, f + IP_DESTINATION, 4);
-    out->broadcast = destination == UDP_CARRIER_BROADCAST || destination == (own_address | ~own_netmask);
-    if (destination != own_address && !out->broadcast)
+    out->broadcast = neighbour_broadcast(destination);
+    if (destination != neighbour_address() && !out->broadcast)
         return UDP_NOT_OURS;
     if ((get16(f + IP_FRAGMENT) & 0x3fff) != 0) // more fragments, or an offset
         return UDP_DAMAGED;

@@ -13,8 +13,6 @@ extern const struct carrier udp_carrier;
 
 /// After lwip_init(); the NIC is already lwIP's interface.
 MUST_CHECK enum status udp_carrier_start(struct nic *nic);
-/// Our address has changed (network order, 0: none).
-void udp_carrier_address(uint32_t address, uint32_t netmask);
 
 enum udp_claim {
     UDP_NOT_OURS, // for lwIP

@@ -156,14 +156,15 @@ static void run_links(int argc, char *argv[])
                  h->node, IP_ARGS(h->peer), link_state_name(link_state(h->link)), (ull)s.frames_sent,
                  (ull)s.frames_received, (ull)s.bytes_sent, (ull)s.bytes_received, (ull)s.records_sent,
                  (ull)s.records_received);
-        log_info("links",
-                 "host \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
-                 "acks %llu stalls %llu "
-                 "RTT %llu us RTO %llu us, completions waiting %u (most %llu), attached %llu refused %llu",
-                 h->node, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
-                 (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
-                 (ull)(s.rto_ns / 1000), h->completions.count, (ull)h->completions.peak, (ull)h->attaches,
-                 (ull)h->refused);
+        log_info(
+            "links",
+            "host \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
+            "acks %llu stalls %llu "
+            "RTT %llu us RTO %llu us by %s, completions waiting %u (most %llu), attached %llu refused %llu",
+            h->node, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
+            (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
+            (ull)(s.rto_ns / 1000), link_carrier(h->link), h->completions.count, (ull)h->completions.peak,
+            (ull)h->attaches, (ull)h->refused);
     }
     if (!n)
         log_info("links", "no host is connected");

@@ -95,6 +95,13 @@ enum boot_bus {
     BOOT_BUS_FLAT,  // on bus 0: kernels that do not look behind bridges
 };
 
+/// `carrier =`: what links ride on.
+enum boot_carrier {
+    BOOT_CARRIER_AUTO, // l2 where the peer answers by it, else udp (default)
+    BOOT_CARRIER_UDP,
+    BOOT_CARRIER_L2,
+};
+
 struct boot_guest {
     char name[BOOT_NAME_MAX];
     uint64_t memory; // bytes
@@ -145,7 +152,8 @@ struct boot_node {
     uint8_t peer[4];        // remote: announce to this host by unicast as well; 0.0.0.0: broadcast only
     uint8_t console_serial; // 1: COM1 (default)
     uint8_t console_fb;     // 1: framebuffer when there is one (default)
-    uint8_t pad[2];
+    uint8_t carrier;        // enum boot_carrier
+    uint8_t pad;
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_pci_address lend[BOOT_DEVICES_MAX];
     struct boot_pci_address nic; // host and remote: use this NIC; valid when nic_set

@@ -310,6 +310,36 @@ static void test_lies(void **state)
     sim_stop();
 }
 
+/// Which carrier a session is on: the preferred one when it works both ways, and nobody is stuck when not.
+static void test_carriers(void **state)
+{
+    (void)state;
+    for (sim_second = SIM_NONE; sim_second <= SIM_UNKNOWN; sim_second++) {
+        bool second = sim_second == SIM_GOOD || sim_second == SIM_UNKNOWN;
+        pair_begin(77);
+        t.limit = 500;
+        sim_run(3000 * MS, MS, pair_traffic);
+        pair_all_arrived();
+        assert_int_equal(t.ups, 1);
+        assert_string_equal(link_carrier(t.host), second ? "second" : "sim");
+        assert_string_equal(link_carrier(t.remote), second ? "second" : "sim");
+        assert_int_equal(t.remote_ups, 1);
+        if (sim_second == SIM_GOOD) { // it ends while the other one goes on: the next session is there
+            sim_second = SIM_CUT;
+            sim_run(9000 * MS, MS, NULL);
+            assert_int_equal(t.ups, 2);
+            assert_string_equal(link_carrier(t.host), "sim");
+            sim_second = SIM_GOOD;
+            pair_boot_remote();
+            sim_run(9000 * MS, MS, NULL);
+            assert_int_equal(t.ups, 3);
+            assert_string_equal(link_carrier(t.host), "second");
+        }
+        sim_stop();
+    }
+    sim_second = SIM_NONE;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,7 +367,12 @@ int main(void)
         cmocka_unit_test(test_sizes_and_nonsense),
         cmocka_unit_test(test_sequence_wraps),
     };
+    const struct CMUnitTest carriers[] = {cmocka_unit_test(test_carriers)};
     int failed = cmocka_run_group_tests_name("plain", tests, NULL, NULL);
+    sim_second = SIM_GOOD;
+    failed += cmocka_run_group_tests_name("two carriers", tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("choice", carriers, NULL, NULL);
     sim_sealed = true;
+    failed += cmocka_run_group_tests_name("choice, with keys", carriers, NULL, NULL);
     return failed + cmocka_run_group_tests_name("with keys", with_keys, NULL, NULL);
 }

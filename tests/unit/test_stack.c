@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
-// LINK: net/discovery.c net/stack.c net/switch.c net/switch_filter.c net/udp.c @lwip
+// LINK: net/discovery.c net/stack.c net/switch.c net/switch_filter.c net/udp.c net/l2.c net/neighbour.c @lwip
 //
 // The stack on a fake NIC, the test playing the rest of the LAN byte by byte: ARP, DHCP, datagrams right and
 // wrong. One program is one machine, so the tests run in this order and build on each other.
@@ -218,7 +218,7 @@ static void test_start_and_dhcp(void **state)
     (void)state;
     host_time_set_ns(1000 * MS);
     lan.cable = true;
-    struct net_config config = {.node = "host1", .dhcp = true, .seed = 99};
+    struct net_config config = {.node = "host1", .dhcp = true, .seed = 99, .carrier = BOOT_CARRIER_UDP};
     assert_int_equal(net_start(&nic, &config), OK);
     assert_int_equal(net_start(&nic, &config), ERR_BUSY);
     assert_false(net_ready());

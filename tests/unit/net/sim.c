@@ -11,7 +11,7 @@
 #define PACKETS 4096u
 
 struct packet {
-    bool used;
+    bool used, second;
     uint64_t at;
     uint32_t from, to;
     size_t size;
@@ -25,6 +25,8 @@ unsigned sim_drop;
 bool sim_sealed;
 unsigned sim_no_aes = SIM_NODES;
 void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
+enum sim_second sim_second;
+static bool by_second;
 static struct packet packets[PACKETS];
 static unsigned packets_end; // none is used from here on
 static uint64_t state;
@@ -51,7 +53,7 @@ static void put(uint32_t from, uint32_t to, const void *frame, size_t size)
         uint64_t delay = sim_delay_ns + sim_random() % (sim_delay_ns / 8 + 1);
         if (happens(sim_faults.reorder))
             delay += sim_random() % (sim_delay_ns * 8);
-        *p = (struct packet){true, time_ns() + delay, from, to, size, malloc(size)};
+        *p = (struct packet){true, by_second, time_ns() + delay, from, to, size, malloc(size)};
         packets_end = i < packets_end ? packets_end : i + 1;
         memcpy(p->bytes, frame, size);
         if (happens(sim_faults.flip))
@@ -90,6 +92,21 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
     if (happens(sim_faults.duplicate))
         put(n->address, path->peer, frame, size);
     return OK;
+}
+
+static enum status second_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
+{
+    struct sim_node *n = ctx;
+    if (sim_second == SIM_CUT || (sim_second == SIM_ONE_WAY && n != &sim_nodes[0]))
+        return OK;
+    if (sim_second == SIM_UNKNOWN && n == &sim_nodes[0] && n->unknown != 0) {
+        n->unknown--;
+        return ERR_NOTFOUND;
+    }
+    by_second = true;
+    enum status s = frame_send(ctx, path, frame, size);
+    by_second = false;
+    return s;
 }
 
 static size_t frame_max(void *ctx)
@@ -147,6 +164,8 @@ void sim_boot(unsigned n, const char *name)
     *s = (struct sim_node){.address = n + 1,
                            .cable = true,
                            .carrier = {"sim", s, path_open, frame_send, frame_max},
+                           .second = {"second", s, path_open, second_send, frame_max},
+                           .unknown = 4,
                            .link = calloc(1, sizeof *s->link),
                            .frame_max = LINK_FRAME_BYTES};
     link_start(s->link, name, (uint32_t)sim_random() | 1, sim_random(), &s->carrier);
@@ -157,6 +176,8 @@ void sim_boot(unsigned n, const char *name)
         if (n == sim_no_aes)
             s->link->capabilities = 0;
     }
+    if (sim_second != SIM_NONE)
+        link_prefer(&s->second);
 }
 
 void sim_on(unsigned n)
@@ -170,7 +191,8 @@ static void deliver(struct packet *slot)
     slot->used = false;
     if (p.to - 1 < SIM_NODES && sim_nodes[p.to - 1].link != NULL && sim_nodes[p.to - 1].cable) {
         link_select(sim_nodes[p.to - 1].link);
-        link_input(&sim_nodes[p.to - 1].carrier, p.from, p.bytes, p.size);
+        const struct sim_node *n = &sim_nodes[p.to - 1];
+        link_input(p.second ? &n->second : &n->carrier, p.from, p.bytes, p.size);
     }
     free(p.bytes);
 }

@@ -11,10 +11,21 @@ struct sim_faults { // in 1/1000 of frames
     unsigned flip; // one bit of it, and no checksum notices: only for sealed links
 };
 
+/// The second carrier of every node that is booted from now on, which links prefer.
+enum sim_second {
+    SIM_NONE,
+    SIM_GOOD,
+    SIM_CUT,     // nothing arrives by it
+    SIM_ONE_WAY, // only what node 0 sends
+    SIM_UNKNOWN, // for a while, node 0 does not know where to send by it
+};
+extern enum sim_second sim_second;
+
 struct sim_node {
     uint32_t address;
     bool cable; // pulled when false: nothing in, nothing out
-    struct carrier carrier;
+    struct carrier carrier, second;
+    unsigned unknown;       // SIM_UNKNOWN: frames that it still does not know where to send
     struct link_node *link; // heap: ASan guards it
     size_t frame_max;
     uint64_t frames_out; // handed to the wire
