@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define SECOND       1000000000ull
-#define ETHERTYPE    0x88b5u // IEEE 802, local experimental 1
 #define ETHERNET_MIN 60u     // without FCS: shorter frames are padded
 #define ETHERNET_FCS 4u      // some NICs leave it
 
@@ -64,8 +63,8 @@ static enum status refresh(struct carrier_path *path, uint64_t now)
     }
     memcpy(h + DESTINATION, mac, 6);
     memcpy(h + SOURCE, nic->mac, 6);
-    h[TYPE] = ETHERTYPE >> 8;
-    h[TYPE + 1] = ETHERTYPE & 0xff;
+    h[TYPE] = WIRE_ETHERTYPE >> 8;
+    h[TYPE + 1] = WIRE_ETHERTYPE & 0xff;
     memcpy(h + SENDER, &own, 4);
     path->header_size = PAYLOAD;
     return OK;
@@ -106,7 +105,7 @@ void l2_carrier_start(struct nic *n)
 
 enum l2_claim l2_carrier_claim(const uint8_t *f, size_t size, struct l2_frame *out)
 {
-    if (size < PAYLOAD || f[TYPE] != ETHERTYPE >> 8 || f[TYPE + 1] != (ETHERTYPE & 0xff))
+    if (size < PAYLOAD || f[TYPE] != WIRE_ETHERTYPE >> 8 || f[TYPE + 1] != (WIRE_ETHERTYPE & 0xff))
         return L2_NOT_OURS;
     memcpy(&out->peer, f + SENDER, 4);
     if (memcmp(f + DESTINATION, nic->mac, 6) != 0 || (f[SOURCE] & 1) != 0 || !neighbour_on_link(out->peer) ||

@@ -275,10 +275,20 @@ def ethernet(source, destination, payload, source_mac=b"\2\0\0\0\0\1", destinati
 
 
 Datagram = collections.namedtuple("Datagram", "source destination payload intact")
+ETHERTYPE = b"\x88\xb5"
+
+
+def ethernet_l2(source, payload, source_mac=b"\2\0\0\0\0\1", destination_mac=b"\2\0\0\0\0\2"):
+    """The frame on the l2 carrier, padded."""
+    return (destination_mac + source_mac + ETHERTYPE + socket.inet_aton(source) + payload).ljust(60, b"\0")
 
 
 def datagram(packet):
-    """What an Ethernet frame carries to our port, or None. intact: both checksums are there and right."""
+    """What an Ethernet frame carries to our port, or by l2 (then destination is None), or None. intact: both checksums are there and
+    right; by l2: nothing but padding behind the frame."""
+    if packet[12:14] == ETHERTYPE and len(packet) >= 18 + 24:
+        length = struct.unpack_from("<H", packet, 24)[0]
+        return Datagram(socket.inet_ntoa(packet[14:18]), None, packet[18:18 + length], length == len(packet) - 18 or len(packet) <= 60)
     if len(packet) < 42 or packet[12:15] != b"\x08\0\x45" or packet[23] != 17 or packet[36:38] != struct.pack(">H", PORT):
         return None
     length = struct.unpack_from(">H", packet, 38)[0]

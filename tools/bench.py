@@ -42,9 +42,11 @@ ROWS = {
     "first_touch_2m": ("EPT violation that maps 2 MiB of guest memory, zeroed ahead", 600, "BitVisor 917, KVM 3,531"),
     "first_touch_2m_dirty": ("  the same, when it must be zeroed first", None, ""),
     "posted_write": ("posted MMIO write, exit to doorbell of our NIC (udp)", 3000, ""),
+    "posted_write_l2": ("  the same by l2", 1500, ""),
     "mmio_read": ("MMIO read, both host halves together", 4000, "KVM 5,771 to its local user-space device"),
     "mmio_read.request": ("  of it: exit to doorbell", None, ""),
     "mmio_read.completion": ("  of it: frame taken from the NIC to VM entry", None, ""),
+    "mmio_read_l2": ("  all of it, by l2", 4000, ""),
     "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
     "memory_kept": ("memory kept from guests, KiB", 16 * 1024 + GUEST_MEMORY_MIB * 1024 // 100, "SimpleVisor 2 MiB, BitVisor 128 MiB"),
     "text.hv.elf": ("hv.elf text without lwIP and newlib, bytes", 256 * 1024, ""),
@@ -58,12 +60,12 @@ def lab_local():
                                       f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\ncmdline = remote=0\n"}}}
 
 
-def lab_remote():
+def lab_remote(carrier, rows):
     return {"lan": {"lan": {"pcap": True}},
             "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "files": {"bench.elf": "build/guests/bench.elf"},
-                               "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
+                               "ini": f"[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\ncarrier = {carrier}\n"
                                       f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nbus = flat\nwait = 600\n"
-                                      "cmdline = rows=first_touch_2m,mmio_write,mmio_write_drained,mmio_read,dma_map_read,dma_map_write,io_read,io_write remote=30\n"
+                                      f"cmdline = rows={rows} remote=30\n"
                                       "device = remote1/0000:00:04.0\ndevice = remote1/0000:00:05.0\ndevice = remote1/0000:00:06.0\n"}},
             "remote": {"remote1": {"lan": "lan", "memory": 256, "start": False, "drives": [{"id": "nvme0", "size": "16M"}],
                                    "devices": ["nvme,drive=nvme0,serial=bench,addr=4", "edu,addr=5", "pci-serial,addr=6"],
@@ -116,8 +118,12 @@ def trace_paths(text):
     return best
 
 
-def run_remote(folder):
-    with Lab.load(lab_remote(), os.path.join(folder, "remote")) as lab:
+ALL_ROWS = "first_touch_2m,mmio_write,mmio_write_drained,mmio_read,dma_map_read,dma_map_write,io_read,io_write"
+
+
+def run_remote(folder, carrier, rows):
+    """The figures, and what was on the wire, with links on this carrier."""
+    with Lab.load(lab_remote(carrier, rows), os.path.join(folder, carrier)) as lab:
         lab.start()
         console = lab["host1"].console
         console.expect(r"host: up", 300)
@@ -128,6 +134,8 @@ def run_remote(folder):
         console.expect(r"bench: stopped: powered off", 900)
         console.send("guests\n")
         console.expect(r"guests: bench", 120)
+        if not re.search(rf"link: up: remote1 at .* by {carrier}$", console.text, re.M):
+            raise LabError(f"the link is not by {carrier}")
         best = trace_paths(console.text)
         values = {"posted_write": best[REC_MWR, "request"], "mmio_read.request": best[REC_MRD, "request"],
                   "mmio_read.completion": best[REC_MRD, "completion"]}
@@ -148,11 +156,12 @@ def frames(path):
         size = struct.unpack_from("<I", data, at + 8)[0]
         packet = data[at + 16:at + 16 + size]
         at += 16 + size
-        if len(packet) < 42 or packet[12:14] != b"\x08\x00" or packet[23] != 17:
+        l2 = packet[12:14] == b"\x88\xb5"
+        if not l2 and (len(packet) < 42 or packet[12:14] != b"\x08\x00" or packet[23] != 17):
             continue
         ports = struct.unpack_from(">HH", packet, 34)
-        payload = packet[42:]
-        if WIRE_PORT in ports and payload[:4] == struct.pack("<I", WIRE_MAGIC) and payload[5] != WIRE_ANNOUNCE:
+        payload = packet[18:] if l2 else packet[42:]
+        if (l2 or WIRE_PORT in ports) and payload[:4] == struct.pack("<I", WIRE_MAGIC) and payload[5] != WIRE_ANNOUNCE:
             yield max(size, 60) + 4, payload  # padded to the shortest frame, FCS included
 
 
@@ -203,10 +212,13 @@ def main():
     arguments = parser.parse_args()
     try:
         values = run_local(arguments.keep)
-        remote, on_wire = run_remote(arguments.keep)
+        remote, on_wire = run_remote(arguments.keep, "udp", ALL_ROWS)
+        l2, on_wire_l2 = run_remote(arguments.keep, "l2", ALL_ROWS)
     except LabError as e:
         sys.exit(f"bench: {e}")
     values.update(remote)
+    values.update({f"{key}_l2": l2[key] for key in ("posted_write", "mmio_read")})
+    on_wire.update({f"{row} (l2)": numbers for row, numbers in on_wire_l2.items()})
     texts = {elf: text_sizes(os.path.join(ROOT, "build", elf)) for elf in ("hv.elf", "remote-fw.elf")}
     values["text.hv.elf"] = sum(n for room, n in texts["hv.elf"].items() if room not in ("lwip", "newlib"))
 

@@ -544,13 +544,16 @@ function farbus.dissector(tvb, pinfo, tree)
     if not session and (tvb(16, 4):le_uint() ~= 0 or tvb(20, 4):le_uint() ~= 0) then bad(root, tvb(16, 8), "only DATA and ACK acknowledge") end
     if session and tvb(20, 4):le_uint() ~= 0 then sack:add_proto_expert_info(e.gap) end
 
-    local link = { name = address(pinfo.net_src, pinfo.net_dst), epoch = epoch }
-    local source = tostring(pinfo.net_src) .. "|" .. epoch
+    -- By l2 there are no network addresses: the ends are their Ethernet addresses.
+    local from, to = pinfo.net_src, pinfo.net_dst
+    if pinfo.match_uint == ETHERTYPE then from, to = pinfo.dl_src, pinfo.dl_dst end
+    local link = { name = address(from, to), epoch = epoch }
+    local source = tostring(from) .. "|" .. epoch
     if kind == 2 then hosts[source] = true end
-    if kind == 3 then hosts[tostring(pinfo.net_dst) .. "|" .. epoch] = true end
+    if kind == 3 then hosts[tostring(to) .. "|" .. epoch] = true end
     if hosts[source] then
         link.from_host = true
-    elseif hosts[tostring(pinfo.net_dst) .. "|" .. epoch] then
+    elseif hosts[tostring(to) .. "|" .. epoch] then
         link.from_host = false
     end
 
@@ -584,4 +587,15 @@ function farbus.dissector(tvb, pinfo, tree)
 end
 
 DissectorTable.get("udp.port"):add(PORT, farbus)
-DissectorTable.get("ethertype"):add(ETHERTYPE, farbus)
+
+-- The l2 carrier: the sender's IPv4 address, then the frame.
+local l2 = Proto("farbus_l2", "Farbus on Ethernet")
+l2.fields.sender = ProtoField.ipv4("farbus_l2.sender", "Sender")
+function l2.dissector(tvb, pinfo, tree)
+    if tvb:len() < 8 or tvb(4, 4):le_uint() ~= MAGIC then
+        return 0
+    end
+    tree:add(l2, tvb(0, 4)):add(l2.fields.sender, tvb(0, 4))
+    return 4 + farbus.dissector(tvb(4):tvb(), pinfo, tree)
+end
+DissectorTable.get("ethertype"):add(ETHERTYPE, l2)

@@ -150,5 +150,5 @@ def test_directions_and_l2(tmp_path):
     ack = w.hello_ack(EPOCH, 7, "disk1")
     path = capture(tmp_path / "way.pcap", [(False, ack), (False, w.data(EPOCH, 1, 0, w.access(w.MRD, 1, 4, 0, 0, 4)))])
     assert rows(path, "frame.number", only="farbus.malformed") == [[["2"]]]
-    w.pcap(tmp_path / "l2.pcap", [(1, (b"\2\0\0\0\0\2\2\0\0\0\0\1\x88\xb5" + w.ack(EPOCH, 5)).ljust(60, b"\0"))])
+    w.pcap(tmp_path / "l2.pcap", [(1, (b"\2\0\0\0\0\2\2\0\0\0\0\1\x88\xb5\x0a\0\0\1" + w.ack(EPOCH, 5)).ljust(60, b"\0"))])
     assert rows(str(tmp_path / "l2.pcap"), "farbus.ack", "farbus.malformed") == [[["5"], []]]
