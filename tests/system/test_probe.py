@@ -51,6 +51,7 @@ def test_probe(lab):
             assert f"PCI device {found[1]}:{found[2]}" in info
 
     check_frames(pair.frames(l["remote1"].pcap))
+    assert re.search(r"link: up: remote1 at .* by l2$", host.text, re.M), "not on the carrier that machines of one LAN use"
     counts = pair.host_counters(l)
     executed = pair.remote_counters(l)
     for here, there in (("MRd", "executed MRd"), ("MWr", "executed MWr"), ("IORd", "executed IORd"), ("IOWr", "executed IOWr")):
