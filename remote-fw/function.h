@@ -104,7 +104,7 @@ struct function_dma {
     void *space; // its address space, while on
     struct dma engine;
     uint64_t wanted; // number of the round that somebody waits for
-    uint64_t sent_before, interval_ns, due_ns;
+    uint64_t sent_before, begun_ns, interval_ns, due_ns, rest_ns; // of rounds
     uint64_t faults, faults_ns;
     unsigned faults_told; // since faults_ns
 };

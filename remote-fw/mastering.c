@@ -3,6 +3,7 @@
 #include "remote-fw/mastering.h"
 #include "drivers/pci_regs.h"
 #include "rt/log.h"
+#include "rt/time.h"
 #include <string.h>
 
 #define FLOOR_SLOTS 1024u // kept for each function that has not begun
@@ -173,8 +174,9 @@ void mastering_input(struct function *f, uint8_t type, const void *body, size_t 
 void mastering_touched(struct function *f, uint64_t now)
 {
     f->dma.interval_ns = MASTERING_SOON_NS;
-    if (f->dma.due_ns > now + MASTERING_SOON_NS)
-        f->dma.due_ns = now + MASTERING_SOON_NS;
+    uint64_t soon = now + MASTERING_SOON_NS > f->dma.rest_ns ? now + MASTERING_SOON_NS : f->dma.rest_ns;
+    if (f->dma.due_ns > soon)
+        f->dma.due_ns = soon;
 }
 
 // --- rounds ---
@@ -204,6 +206,7 @@ static bool poll(struct function *f, uint64_t now)
             return more;
         dma_round_begin(d);
         f->dma.sent_before = d->sent;
+        f->dma.begun_ns = now;
         f->interrupts.round = ROUND_RUNS;
     }
     if (!dma_round_go(d, &more))
@@ -211,7 +214,10 @@ static bool poll(struct function *f, uint64_t now)
     f->interrupts.round = ROUND_IDLE;
     if (d->sent != f->dma.sent_before)
         f->dma.interval_ns = MASTERING_SOON_NS;
-    f->dma.due_ns = now + f->dma.interval_ns;
+    uint64_t end = time_ns(), rest = (end - f->dma.begun_ns) * MASTERING_REST;
+    rest = rest < MASTERING_LATE_NS ? rest : MASTERING_LATE_NS;
+    f->dma.rest_ns = end + rest;
+    f->dma.due_ns = end + (rest > f->dma.interval_ns ? rest : f->dma.interval_ns);
     if (f->dma.interval_ns < MASTERING_LATE_NS)
         f->dma.interval_ns *= 2;
     return f->dma.wanted > d->begun;

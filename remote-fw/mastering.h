@@ -32,6 +32,7 @@ struct mastering_link {
 
 #define MASTERING_SOON_NS  500000u  // rounds by time: this long after the function was at work
 #define MASTERING_LATE_NS  8000000u // and at most so far apart
+#define MASTERING_REST     4u       // and for so many times as long as the last one took
 #define MASTERING_LOOK_NS  1000000u // faults are looked for this often
 #define MASTERING_FAULTS   16u      // told of one function in
 #define MASTERING_FAULT_NS 100000000u
