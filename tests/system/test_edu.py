@@ -2,6 +2,7 @@
 """DMA of QEMU's edu, lent to a guest with `dma = mirror`: the guest `edu` compares all its memory with a model of it after each transfer,
 and says the same on a machine that has the device itself. And the guest that tells the device to go where it has no memory."""
 import re
+import time
 
 import pytest
 
@@ -79,3 +80,25 @@ def test_dma_where_there_is_no_memory(lab):
     console.expect(r"good\| watch: (\d+) rounds, 1 changes, 0 wrong, told to end", 60)
     assert pair.remote_counters(l)["executed MRd"] > 0
     assert l["host1"].complaints() == []
+
+
+def test_edu_paused(lab):
+    """Transfers end while the guest is paused: what they wrote, and their interrupts, are there when it goes on."""
+    l = lab(pair.description([guest("edu", "edu", "count=20")], ["edu"], elves=["edu"], host_start=False))
+    l.start()
+    pair.remote_up(l)
+    l["host1"].start()
+    console = l["host1"].console
+    for after in ("MSI capability", "whole buffer", "end by its register: 0 bytes", "end by the bytes alone: 0 bytes"):
+        if not console.seen(rf"edu\| edu: {after}"):
+            console.expect(rf"edu\| edu: {after}", pair.BOOT)
+        for _ in range(2):
+            console.send("pause edu\r")
+            console.expect("edu: paused", 60)
+            time.sleep(0.3)  # edu takes 100 ms for a transfer
+            assert "paused" in pair.ask(l["host1"], "guests", "guests: edu: ")
+            console.send("resume edu\r")
+            console.expect("edu: goes on", 60)
+    console.expect(r"edu\| edu: \d+ findings, \d+ failed", 900)
+    lines = lines_of(pair.guest_lines(l["host1"], "edu"))
+    assert lines[-1] == "edu: 17 findings, 0 failed", "\n".join(lines)
