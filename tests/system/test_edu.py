@@ -102,3 +102,20 @@ def test_edu_paused(lab):
     console.expect(r"edu\| edu: \d+ findings, \d+ failed", 900)
     lines = lines_of(pair.guest_lines(l["host1"], "edu"))
     assert lines[-1] == "edu: 17 findings, 0 failed", "\n".join(lines)
+
+
+def test_edu_reset(lab):
+    """A guest is reset while its device works: the next one finds nothing but its own bytes in its memory."""
+    l = lab(pair.description([guest("edu", "edu", "count=8")], ["edu"], elves=["edu"], host_start=False))
+    l.start()
+    pair.remote_up(l)
+    l["host1"].start()
+    console = l["host1"].console
+    for after in ("MSI capability", "whole buffer", "end by its register: 0 bytes", "end by the bytes alone: 0 bytes"):
+        console.expect(rf"edu\| edu: {after}", pair.BOOT)
+        time.sleep(0.13)  # in the middle of some transfer
+        console.send("reset edu\r")
+        console.expect("edu: started", 60)
+    console.expect(r"edu\| edu: \d+ findings, \d+ failed", 900)
+    lines = lines_of(pair.guest_lines(l["host1"], "edu"))
+    assert lines[-1] == "edu: 17 findings, 0 failed" and not [line for line in lines if "FAILED" in line]
