@@ -16,6 +16,8 @@
 #define FAKE_BAR_BYTES 4096u
 #define FAKE_QUEUE     512u
 #define FAKE_FNS       3u
+#define FAKE_BODY      1440u
+#define FAKE_SEEN      256u
 
 struct link {
     enum link_state state;
@@ -27,7 +29,7 @@ struct link {
 
 struct fake_record {
     struct wire_record rec;
-    uint8_t body[sizeof(struct wire_access) + WIRE_ACCESS_MAX];
+    uint8_t body[FAKE_BODY];
     size_t size;
 };
 
@@ -42,6 +44,8 @@ struct fake_function {
     struct wire_interrupts interrupts; // as told last
     uint64_t wanted;
     unsigned eois;
+    uint32_t slots; // granted by DMA_START; 0: refused
+    unsigned starts;
     const char *owner; // ATTACH is refused: this host has it
 };
 
@@ -54,6 +58,8 @@ static struct fake {
     struct fake_function fns[FAKE_FNS];
     struct fake_record queue[FAKE_QUEUE]; // sent by the host: [0, open) flushed, [open, count) not yet
     unsigned count, flushed;
+    struct fake_record seen[FAKE_SEEN]; // DMA records and writes, as executed
+    unsigned seen_count;
     unsigned busy; // link_send calls still to be answered ERR_BUSY
     bool silent;   // requests are taken and never answered
     bool keep_credits;
@@ -204,7 +210,7 @@ void discovery_listen(void (*heard)(void *ctx, const struct announcement *a), vo
 
 static inline void fake_deliver(struct wire_record rec, const void *body, size_t size)
 {
-    uint8_t copy[512];
+    uint8_t copy[2048];
     fake_require(size <= sizeof(copy), "completion too long");
     memset(copy, 0xa5, sizeof(copy)); // what a lie about the size brings in
     if (size)
@@ -270,6 +276,12 @@ static inline uint8_t *fake_target(struct fake_function *f, const struct wire_re
                : NULL;
 }
 
+static inline void fake_note(const struct fake_record *r)
+{
+    if (fake.seen_count < FAKE_SEEN)
+        fake.seen[fake.seen_count++] = *r;
+}
+
 static inline void fake_access(struct fake_function *f, const struct fake_record *r)
 {
     struct wire_access a;
@@ -285,6 +297,7 @@ static inline void fake_access(struct fake_function *f, const struct fake_record
     if (status == CPL_SC && write)
         memcpy(at, r->body + sizeof(a), a.size);
     if (r->rec.type == REC_MWR) {
+        fake_note(r);
         f->credits_back++;
         return;
     }
@@ -314,6 +327,12 @@ static inline void fake_execute(const struct fake_record *r)
         fake_complete(&r->rec, fake.answer_status ? (enum wire_status)fake.answer_status : CPL_SC, NULL, 0);
     } else if (r->rec.type == REC_EOI) {
         f->eois++;
+    } else if (r->rec.type == REC_DMA_START) {
+        const struct wire_dma_started started = {.slots = f->slots};
+        f->starts++;
+        fake_complete(&r->rec, f->slots ? CPL_SC : CPL_UR, &started, f->slots ? sizeof(started) : 0);
+    } else if (r->rec.type >= REC_DMA_MAP) {
+        fake_note(r);
     } else if (r->rec.type == REC_DETACH) {
         f->detaches++;
         f->handle = 0;
