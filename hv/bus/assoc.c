@@ -27,7 +27,9 @@ unsigned assoc_count(void)
 
 const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX])
 {
-    if (fn->port)
+    if (fn->port && fn->port->port.bus.secondary == 0) // its guest has not numbered its buses
+        snprintf(text, GUEST_PLACE_MAX, "slot %u", fn->port->port.slot);
+    else if (fn->port)
         snprintf(text, GUEST_PLACE_MAX, "%02x:00.0 (slot %u)", fn->port->port.bus.secondary,
                  fn->port->port.slot);
     else
@@ -67,9 +69,9 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
     case ASSOC_LOST:
         fn->inserted = fn->resetting = false;
         ports_attention(fn->guest);
-        log_warn("bus",
-                 REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; it reads as all-ones until it returns",
-                 REMOTE_FN_ARGS(fn), fn->guest->name, why);
+        log_warn("bus", REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; %s until it returns",
+                 REMOTE_FN_ARGS(fn), fn->guest->name, why,
+                 fn->port ? "its slot is empty" : "it reads as all-ones");
         break;
     case ASSOC_ANNOUNCED:
         if (before == ASSOC_ATTACHING)
