@@ -288,6 +288,7 @@ static inline void invalidate(uint64_t iova, uint64_t pages)
 // --- the device and its machine ---
 
 #define DEVICE_SLOTS 26u
+#define PATIENCE     200000u // longer than a link without its cable lives
 
 struct job {
     bool active, checked;
@@ -475,7 +476,7 @@ static inline void device_work(void)
         else if ((can = device_completes(j, tag)))
             j->active = false;
         j->faults += !can;
-        if (j->faults > 400 || (!live(j) && j->faults > 3)) {
+        if (j->faults > PATIENCE || (!live(j) && j->faults > 3)) {
             require(!live(j), "the device never gets at memory that is mapped for it");
             j->active = false;
         }

@@ -135,6 +135,15 @@ static void recover(void)
     }
 }
 
+/// The guest does nothing, in steps of 10 ms.
+static void idle(unsigned steps)
+{
+    while (steps--) {
+        others(100);
+        collect();
+    }
+}
+
 static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned breaks)
 {
     sim_start(seed);
@@ -154,12 +163,12 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
             switch (below(4)) {
             case 0: // shorter than the grace period: nobody notices but by the time it takes
                 sim_nodes[REMOTE].cable = false;
-                others(10 * below(1000));
+                idle(below(100));
                 sim_nodes[REMOTE].cable = true;
                 break;
             case 1:
                 sim_nodes[REMOTE].cable = false;
-                others(100000);
+                idle(1000);
                 sim_nodes[REMOTE].cable = true;
                 break;
             case 2:
@@ -177,7 +186,7 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
         recover();
     }
     world_doing = "ending";
-    others(30000); // until both ends know what happened
+    idle(300); // until both ends know what happened
     recover();
     quiesce();
     world_end();
