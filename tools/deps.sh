@@ -244,24 +244,29 @@ step_newlib() {
 
 # ---- 5. Bochs 3.1: VT-x without hardware ---------------------------------------------------------------------------------------
 # Debian 12's is 2.7. The newer one comes from unstable with every library it wants, and runs with its own dynamic loader out of one folder.
+# from_unstable FOLDER NAME PACKAGE...: packages of Debian unstable with every library they want, unpacked into one folder.
+from_unstable() {
+    local r=$1 name=$2 log=$deps/log/$2.log deb
+    private_apt
+    say "downloading $name and the libraries it runs with"
+    rm -f "$deps"/apt/cache/archives/*.deb
+    APT_CONFIG=$deps/apt/apt.conf apt-get -qq -y --no-install-recommends --download-only install "${@:3}" >"$log" 2>&1 ||
+        die "$name cannot be had: $(apt_reason "$log")"
+    rm -rf "$r.tmp" "$r"
+    mkdir -p "$r.tmp"
+    for deb in "$deps"/apt/cache/archives/*.deb; do
+        dpkg-deb -x "$deb" "$r.tmp" || die "$(basename "$deb") does not unpack"
+    done
+    rm -rf "$r.tmp"/usr/share/{doc,man,locale,icons,gtk-doc,info,fonts,X11,help} "$r.tmp"/{var,boot}
+    mv "$r.tmp" "$r"
+    rm -f "$deps"/apt/cache/archives/*.deb
+    [ -e "$r/usr/lib64/ld-linux-x86-64.so.2" ] || die "the $name that was downloaded has no dynamic loader (libc6) beside it"
+}
+
 step_bochs() {
-    local r=$deps/bochs log=$deps/log/bochs.log deb
+    local r=$deps/bochs log=$deps/log/bochs.log
     todo bochs "$root/tools/bochs-idiv.c" || return 0
-    if [ ! -x "$r/usr/bin/bochs-bin" ]; then
-        private_apt
-        say "downloading Bochs and the libraries it runs with"
-        APT_CONFIG=$deps/apt/apt.conf apt-get -qq -y --no-install-recommends --download-only install bochs bochs-term >"$log" 2>&1 ||
-            die "Bochs 3.1 cannot be had: $(apt_reason "$log")"
-        rm -rf "$r.tmp" "$r"
-        mkdir -p "$r.tmp"
-        for deb in "$deps"/apt/cache/archives/*.deb; do
-            dpkg-deb -x "$deb" "$r.tmp" || die "$(basename "$deb") does not unpack"
-        done
-        rm -rf "$r.tmp"/usr/share/{doc,man,locale,icons,gtk-doc,info,fonts,X11,help} "$r.tmp"/{var,boot}
-        mv "$r.tmp" "$r"
-        rm -f "$deps"/apt/cache/archives/*.deb
-    fi
-    [ -e "$r/usr/lib64/ld-linux-x86-64.so.2" ] || die "the Bochs that was downloaded has no dynamic loader (libc6) beside it"
+    [ -x "$r/usr/bin/bochs-bin" ] || from_unstable "$r" "Bochs 3.1" bochs bochs-term
     gcc -std=gnu17 -O2 -Wall -Wextra -Werror -shared -fPIC -o "$deps/bin/bochs-idiv.so" "$root/tools/bochs-idiv.c" >"$log" 2>&1 ||
         die "tools/bochs-idiv.c does not compile, see $log"
     cat >"$deps/bin/bochs" <<'EOF'
@@ -276,6 +281,25 @@ EOF
     chmod +x "$deps/bin/bochs"
     "$deps/bin/bochs" --help >"$log" 2>&1 </dev/null || die "Bochs does not start: $(tail -1 "$log")"
     finished bochs "$root/tools/bochs-idiv.c"
+}
+
+# QEMU 7.2's NVMe drive always offers shadow doorbells: registers in memory, for drives that are software in the guest's own machine. No real drive has them, and
+# no mirror of memory can keep the order of a store and a load that they need. From QEMU 10 on they can be switched off (dbcs=off).
+step_qemu() {
+    local r=$deps/qemu log=$deps/log/qemu.log
+    [ ! -x "$deps/bin/qemu" ] || return 0
+    [ -x "$r/usr/bin/qemu-system-x86_64" ] || from_unstable "$r" "a newer QEMU" qemu-system-x86
+    cat >"$deps/bin/qemu.tmp" <<'EOF'
+#!/bin/sh
+# QEMU out of build/deps/qemu, with that folder's own dynamic loader and libraries; made by tools/deps.sh.
+r=$(dirname "$(dirname "$(readlink -f "$0")")")/qemu
+lib=$r/usr/lib/x86_64-linux-gnu
+exec "$r/usr/lib64/ld-linux-x86-64.so.2" --library-path "$lib:$lib/pulseaudio" "$r/usr/bin/qemu-system-x86_64" -L "$r/usr/share/qemu" -L "$r/usr/share/seabios" "$@"
+EOF
+    chmod +x "$deps/bin/qemu.tmp"
+    "$deps/bin/qemu.tmp" -device nvme,help >"$log" 2>&1 </dev/null || die "the newer QEMU does not start: $(tail -1 "$log")"
+    grep -q dbcs= "$log" || die "the newer QEMU's nvme has no dbcs"
+    mv "$deps/bin/qemu.tmp" "$deps/bin/qemu"
 }
 
 # OVMF as one image for Bochs: variables, then code, exactly 4 MiB.
@@ -304,5 +328,6 @@ step_sources
 step_guests
 step_newlib
 step_bochs
+step_qemu
 step_ovmf
 step_check

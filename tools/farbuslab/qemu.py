@@ -57,7 +57,8 @@ class QemuMachine(Machine):
         iommu = spec.get("iommu", self.role == "remote")
         if iommu and self.accel == "kvm":
             chipset += ",kernel-irqchip=split"
-        argv = [spec.get("emulator", "qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-machine", chipset, "-m", str(self.memory), "-smp", str(self.cpus),
+        emulator = spec.get("emulator", "qemu-system-x86_64")
+        argv = [self.lab.find(emulator) if "/" in emulator else emulator, "-nodefaults", "-no-user-config", "-machine", chipset, "-m", str(self.memory), "-smp", str(self.cpus),
                 "-cpu", spec.get("cpu", "host,+vmx" if self.accel == "kvm" else "max"), "-display", "none",
                 "-name", self.name, "-rtc", "base=2023-11-14T22:13:20", "-boot", "menu=off",
                 "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_CODE}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
