@@ -3,18 +3,23 @@
 // many requests at a time, and checks every byte of the data and of the memory beside it. Also built for the
 // build machine, where it verifies a drive's image after the machines are gone.
 //
+// clang-format off
 //   dmacheck write|read DEVICE KEY=NUMBER...
-//     start, bytes   the part of the device (bytes)          bs        bytes of a request
-//     seed           chooses the pattern                     align     where buffers begin in their page:
-//     multiples of this qd             requests in flight, each thread         threads   each on a processor
-//     of its own, with its own part random         1: in a scattered order                 ops       requests
-//     of each thread, at most (0: all of the part) direct         0: through the page cache seconds   end
-//     after so long (0: never)
+//     start, bytes   the part of the device
+//     bs             bytes of a request, a multiple of 512
+//     qd, threads    requests in flight of each thread; each thread has a processor and a part of its own
+//     align          buffers begin at multiples of this in their page
+//     random         1: in a scattered order
+//     ops            requests of each thread, at most (0: all of the part)
+//     seconds        again and again for so long (0: once)
+//     seed, base     the pattern is chosen by the seed and the place behind base
+//     direct         0: through the page cache
+// clang-format on
 //
-// The pattern depends on the place on the device and the seed only, so what two runs wrote with one seed is
-// the same, whatever their block sizes. Buffers lie in larger areas; while requests are in flight the program
-// goes on writing the bytes beside them, and the device must not undo that. One line of results: "dmacheck:
-// read start=.. bytes=.. ops=.. errors=.. wrong=.. beside=.. usec=..". Exit code 0 when nothing was amiss.
+// What two runs wrote with one seed is the same, whatever their block sizes. Buffers lie in larger areas;
+// while requests are in flight the program goes on writing the bytes beside them, and the device must not
+// undo that. One line of results: "dmacheck: read start=.. bytes=.. ... ops=.. errors=.. wrong=.. beside=..
+// usec=.. slowest=.." (the longest request, microseconds). Exit code 0 when nothing was amiss.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +41,7 @@
 #define BESIDE 64u // bytes on each side of a buffer that the program writes while the device works
 
 static struct {
-    uint64_t start, bytes, bs, qd, threads, align, seed, random, ops, direct, seconds;
+    uint64_t start, bytes, bs, qd, threads, align, seed, random, ops, direct, seconds, base;
 } opt = {.bytes = 1 << 20, .bs = 4096, .qd = 1, .threads = 1, .align = PAGE, .direct = 1};
 
 static bool writing;
@@ -46,18 +51,19 @@ struct slot {
     struct iocb cb;
     uint8_t *buffer;
     uint8_t mark; // what the bytes beside the buffer hold
+    uint64_t begun;
 };
 
 struct worker {
     pthread_t thread;
     unsigned number;
     uint64_t start, blocks;
-    uint64_t ops, errors, wrong, beside;
+    uint64_t ops, errors, wrong, beside, slowest;
 };
 
 static uint64_t word(uint64_t offset)
 {
-    uint64_t x = (offset / 8 + (opt.seed << 40) + 1) * 0x9e3779b97f4a7c15u;
+    uint64_t x = ((offset - opt.base) / 8 + (opt.seed << 40) + 1) * 0x9e3779b97f4a7c15u;
     return x ^ x >> 29;
 }
 
@@ -167,7 +173,9 @@ static void *work(void *argument)
         return NULL;
     }
 
-    const uint64_t total = opt.ops && opt.ops < w->blocks ? opt.ops : w->blocks,
+    const uint64_t total = opt.seconds                      ? UINT64_MAX
+                           : opt.ops && opt.ops < w->blocks ? opt.ops
+                                                            : w->blocks,
                    until = opt.seconds ? now_us() + opt.seconds * 1000000 : UINT64_MAX;
     uint64_t begun = 0, flying = 0;
     for (uint64_t i = 0; i < opt.qd; i++)
@@ -186,6 +194,7 @@ static void *work(void *argument)
             else
                 memset(s->buffer, 0x55, opt.bs);
             scribble(s);
+            s->begun = now_us();
             s->cb = (struct iocb){.aio_lio_opcode = writing ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
                                   .aio_fildes = (uint32_t)fd,
                                   .aio_data = (uintptr_t)s,
@@ -218,6 +227,8 @@ static void *work(void *argument)
             struct slot *s = (struct slot *)(uintptr_t)events[i].data;
             const uint64_t offset = (uint64_t)s->cb.aio_offset;
             w->ops++;
+            const uint64_t took = now_us() - s->begun;
+            w->slowest = took > w->slowest ? took : w->slowest;
             if (events[i].res != (int64_t)opt.bs) {
                 if (w->errors++ < 5)
                     printf("dmacheck: block at %" PRIu64 ": %s\n", offset,
@@ -246,7 +257,7 @@ static bool option(const char *text)
     } names[] = {{"start", &opt.start},   {"bytes", &opt.bytes},     {"bs", &opt.bs},
                  {"qd", &opt.qd},         {"threads", &opt.threads}, {"align", &opt.align},
                  {"seed", &opt.seed},     {"ops", &opt.ops},         {"random", &opt.random},
-                 {"direct", &opt.direct}, {"seconds", &opt.seconds}};
+                 {"direct", &opt.direct}, {"seconds", &opt.seconds}, {"base", &opt.base}};
     const char *equals = strchr(text, '=');
     for (size_t i = 0; equals && i < sizeof(names) / sizeof(names[0]); i++) {
         if (strlen(names[i].name) == (size_t)(equals - text) &&
@@ -267,7 +278,7 @@ int main(int argc, char **argv)
     const uint64_t blocks = opt.bs && opt.threads ? opt.bytes / opt.bs / opt.threads : 0;
     if (!good || !blocks || !opt.qd || !opt.align || opt.bs % 512 || opt.qd > QD_MAX) {
         fprintf(stderr, "usage: dmacheck write|read DEVICE [start= bytes= bs= qd= threads= align= seed= "
-                        "random= ops= direct= seconds=]\n");
+                        "random= ops= direct= seconds= base=]\n");
         return 2;
     }
     writing = !strcmp(argv[1], "write");
@@ -286,11 +297,12 @@ int main(int argc, char **argv)
         sum.errors += workers[i].errors;
         sum.wrong += workers[i].wrong;
         sum.beside += workers[i].beside;
+        sum.slowest = workers[i].slowest > sum.slowest ? workers[i].slowest : sum.slowest;
     }
     printf("dmacheck: %s start=%" PRIu64 " bytes=%" PRIu64 " bs=%" PRIu64 " qd=%" PRIu64 " threads=%" PRIu64
            " seed=%" PRIu64 " ops=%" PRIu64 " errors=%" PRIu64 " wrong=%" PRIu64 " beside=%" PRIu64
-           " usec=%" PRIu64 "\n",
+           " usec=%" PRIu64 " slowest=%" PRIu64 "\n",
            argv[1], opt.start, opt.bytes, opt.bs, opt.qd, opt.threads, opt.seed, sum.ops, sum.errors,
-           sum.wrong, sum.beside, now_us() - begin);
+           sum.wrong, sum.beside, now_us() - begin, sum.slowest);
     return sum.errors || sum.wrong || sum.beside;
 }
