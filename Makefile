@@ -85,7 +85,7 @@ elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
 .PHONY: all help deps usb demo qemu-test test bench lint tidy format clean unit fuzz guests elfs efi
-all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
+all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/linux/demo.initrd build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
 elfs: $(elfs) ## only hv.elf and remote-fw.elf
 efi: $(efis) ## only the UEFI loader
 guests: $(guest_elfs) ## only the test guests
@@ -235,6 +235,10 @@ build/linux/%: tests/linux/%.c Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -s $(warn) -static -pthread -ffile-prefix-map=$(CURDIR)/= -o $@ $<
 
+build/linux/demo.initrd: tools/labs/demo.sh tools/initramfs tools/farbuslab/guest.py build/linux/dmacheck $(wildcard $(deps_dir)/linux/busybox)
+	$(call say,CPIO,$@)
+	$(Q)$(PYTHON) tools/initramfs --program nvme --program mke2fs --program sfdisk --program build/linux/dmacheck $< $@
+
 # ---- unit tests and fuzzers: compiled for this machine; each names what it links in its LINK: line ----------------------------
 keys_src := $(addprefix net/,announce.c crypto.c keys.c link_sealed.c noise.c seal.c)
 links = $(shell sed -n 's,^// LINK:,,p' $(1))
@@ -292,7 +296,7 @@ test: deps ## deps, unit, fuzz and system tests; ends with `N passed, N failed`
 unit-binaries: $(unit_bin)
 fuzz-binaries: $(fuzz_bin)
 
-demo: deps ## the main job: a guest on one machine uses devices in another, both consoles shown
+demo: deps ## the main job: a Linux guest on one machine uses the NVMe drive of another, both consoles shown
 	$(Q)+$(MAKE) --no-print-directory all
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/lab tools/labs/demo.toml
 bench: deps ## instruction and frame counts, beside their goals and the peers' figures

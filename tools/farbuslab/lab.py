@@ -19,7 +19,7 @@ from .qemu import QemuMachine
 
 _COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator", "image"}
 _TOP = {"lab", "lan", "host", "remote"}
-_LAB = {"title", "timeout", "until", "fail", "report", "linger", "security"}
+_LAB = {"title", "timeout", "until", "fail", "report", "linger", "security", "shell"}
 _LAN = {"faults", "wire", "pcap"}
 
 
