@@ -107,7 +107,7 @@ static void print_dma(const struct function *f)
     for (unsigned r = 0; r < DMA_REFUSALS; r++)
         refused += s->refused[r];
     log_info("dma",
-             PCI_FORMAT " %s%s: slots %u, with content %u, mapped %u (read and write %u, write %u, read %u), "
+             PCI_FORMAT " %s%s: slots %u, with content %u, mapped %u (rings %u, data %u, only read %u), "
                         "maps %llu unmaps %llu",
              PCI_ARGS(f->info.at), f->dma.on ? "on" : "off", f->dma.master ? ", bus master" : "", d->slots,
              d->taken, d->mapped, d->count[DMA_RINGS], d->count[DMA_WRITES], d->count[DMA_READS],

@@ -61,14 +61,22 @@ struct dma_stats {
 #define DMA_SLOTS_MOST   16384u // granted to one function
 #define DMA_PASSES       8u     // over the rings, in one round
 #define DMA_SLICE        512u   // pages looked at in one call of dma_round_go
+#define DMA_RING_CHANGE  512u   // bytes that a ring changes at a time, at most, when it is first seen to
 #define DMA_RING_BYTES   65536u // of changed rings kept until the data was sent
 #define DMA_SLOT_PAGES   2u     // page and twin
 #define DMA_RECORD_LEAST 64u    // least `record_max`
 
 struct dma_slot; // dma_internal.h
 
-/// What the function may do with a page decides how the page is looked after.
-enum dma_list { DMA_RINGS, DMA_WRITES, DMA_READS, DMA_LISTS }; // read and write; only write; only read
+/// How a mapped page is looked after. Guests' drivers say "read and write" of much that is only written, so
+/// that does not tell a ring from data; what the function does there does: a page that it may read, and of
+/// which it changed little at a time, is a ring from then on.
+enum dma_list {
+    DMA_RINGS,  // taken first, as a consistent whole
+    DMA_WRITES, // looked at once, after them
+    DMA_READS,  // not at all: the function may only read
+    DMA_LISTS
+};
 
 enum dma_phase { DMA_IDLE, DMA_TAKE_RINGS, DMA_TELL_WRITES, DMA_TELL_RINGS };
 
@@ -102,6 +110,7 @@ struct dma {
     uint64_t looked;    // at rings, in this round
     bool last;          // rings are done: what is in the buffer is the end
     bool held;          // the newest DMA_DATA had WIRE_DMA_MORE
+    bool promoted;      // there is a new ring: what was looked at must be looked at again, after it
     uint8_t *ring;      // DMA_RING_BYTES: entries, each one record
     uint32_t ring_used; // bytes of it
     uint32_t ring_told; // of these, sent or void

@@ -16,6 +16,7 @@ struct dma_slot {
     uint32_t index;    // in its list, while mapped
     uint32_t ring_end; // its newest entry in the ring buffer ends here; 0: none that is not told
     uint8_t list;      // enum dma_list
+    bool both;         // the function may read it and write it
     bool mapped;
     bool known; // cleared since it has memory, and not spoiled
     bool spoiled;
@@ -34,6 +35,11 @@ static inline uint32_t dma_entry_space(uint32_t size)
 {
     return (uint32_t)sizeof(struct dma_ring_entry) + ((size + 3) & ~3u);
 }
+
+// dma_slots.c
+/// Into and out of the list that says how it is looked after.
+void dma_list_add(struct dma *d, struct dma_slot *s, enum dma_list list);
+void dma_list_remove(struct dma *d, struct dma_slot *s);
 
 // dma_diff.c
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Rounds: what the function wrote goes to its host (remote-fw/dma.h, docs/dma.md "Order").
 //
-//   DMA_TAKE_RINGS   changes of pages that the function reads and writes go into the ring buffer, round and
-//                    round until nothing is new; buffer full: out with it, then on from there
-//   DMA_TELL_WRITES  changes of pages that it only writes are sent as they are found: whatever a ring speaks
-//                    of was written before the ring was taken
+//   DMA_TAKE_RINGS   changes of rings go into the ring buffer, round and round until nothing is new; buffer
+//                    full: out with it, then on from there
+//   DMA_TELL_WRITES  changes of data pages are sent as they are found: whatever a ring speaks of was written
+//                    before the ring was taken. A page that turns out to be a ring: back to the rings
 //   DMA_TELL_RINGS   the buffer is sent
 //
 // May stop after every record and every page, and goes on where it stopped, whatever the host did meanwhile.
@@ -20,7 +20,7 @@ uint64_t dma_round_begin(struct dma *d)
     d->cursor[DMA_RINGS] = d->word[DMA_RINGS] = 0;
     d->clean = 0;
     d->looked = 0;
-    d->last = d->held = false;
+    d->last = d->held = d->promoted = false;
     return ++d->begun;
 }
 
@@ -112,42 +112,72 @@ static bool take_rings(struct dma *d, unsigned *slice)
     return true;
 }
 
-/// What the page at the cursor has, record by record. False: the link is full.
-static bool tell_page(struct dma *d, struct dma_slot *s)
+/// Little changed in a page that the function may read, too: from now on it is a ring.
+static bool is_ring(const struct dma_slot *s, const uint8_t *runs, size_t size)
+{
+    size_t bytes = 0;
+    if (!s->both || size > 2 * DMA_RING_CHANGE)
+        return false;
+    for (size_t at = 0; at < size;) {
+        struct wire_dma_run run;
+        __builtin_memcpy(&run, runs + at, sizeof run);
+        bytes += run.size;
+        at += sizeof run + run.size;
+    }
+    return bytes <= DMA_RING_CHANGE;
+}
+
+enum told { TOLD, TOLD_RING, TOLD_LATER };
+
+/// What the page at the cursor has, record by record, or that it is a ring. TOLD_LATER: the link is full.
+static enum told tell_page(struct dma *d, struct dma_slot *s, bool first)
 {
     uint32_t *word = &d->word[DMA_WRITES];
     uint8_t runs[RUNS_MAX];
-    while (*word < DMA_PAGE_WORDS) {
+    for (; *word < DMA_PAGE_WORDS; first = false) {
         size_t record = d->ops->room ? d->ops->room(d->ctx) : d->record_max;
         if (record == 0)
-            return false;
+            return TOLD_LATER;
         if (record < ROOM_LEAST || record > d->record_max)
             record = d->record_max;
         uint32_t next = *word;
         size_t size = dma_take(s->page, s->twin, &next, runs, runs_room(record));
         if (size == 0)
             break;
-        if (!send(d, (uint32_t)(s - d->slot), s->generation, d->ring_live || d->held, runs, size))
-            return false;
+        if (first && next == DMA_PAGE_WORDS && is_ring(s, runs, size))
+            return TOLD_RING;
+        if (!send(d, (uint32_t)(s - d->slot), s->generation, s->both || d->ring_live || d->held, runs, size))
+            return TOLD_LATER;
         s->sent = d->sent;
         d->stats.bytes_out += dma_settle(s->twin, runs, size);
         *word = next;
     }
-    return true;
+    return TOLD;
 }
 
+/// True: on to the next phase, or back to the rings, of which there is a new one.
 static bool tell_writes(struct dma *d, unsigned *slice)
 {
     uint32_t *cursor = &d->cursor[DMA_WRITES], *word = &d->word[DMA_WRITES];
-    for (; *cursor > 0; --*cursor, *word = 0) {
+    while (*cursor > 0) {
         struct dma_slot *s = &d->slot[d->list[DMA_WRITES][*cursor - 1]];
         if (*slice == 0)
             return false;
         --*slice;
         d->stats.pages++;
+        bool begun = *word;
         *word = dma_differs(s->page, s->twin, *word);
-        if (*word < DMA_PAGE_WORDS && !tell_page(d, s))
+        enum told told = *word < DMA_PAGE_WORDS ? tell_page(d, s, !begun) : TOLD;
+        if (told == TOLD_LATER)
             return false;
+        if (told == TOLD_RING) { // another takes its place, one that was looked at
+            dma_list_remove(d, s);
+            dma_list_add(d, s, DMA_RINGS);
+            d->promoted = true;
+        } else {
+            --*cursor;
+        }
+        *word = 0;
     }
     return true;
 }
@@ -194,6 +224,11 @@ bool dma_round_go(struct dma *d, bool *more)
                 return false;
             }
             d->phase = DMA_TELL_RINGS;
+            if (d->promoted && d->last) { // data once more, after what may speak of it was taken
+                d->phase = DMA_TAKE_RINGS;
+                d->last = d->promoted = false;
+                d->looked = 0;
+            }
             break;
         case DMA_TELL_RINGS:
             if (!tell_rings(d))

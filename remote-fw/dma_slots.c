@@ -40,28 +40,20 @@ static struct dma_slot *slot_at(const struct dma *d, uint64_t iova)
     return NULL;
 }
 
-static void enter(struct dma *d, struct dma_slot *s)
+void dma_list_add(struct dma *d, struct dma_slot *s, enum dma_list list)
 {
-    uint32_t number = (uint32_t)(s - d->slot), *bucket = bucket_of(d, s->iova);
-    s->next = *bucket;
-    *bucket = number + 1;
-    s->index = d->count[s->list]++;
-    d->list[s->list][s->index] = number;
-    s->mapped = true;
-    d->mapped++;
-    if (s->list == DMA_RINGS)
+    s->list = (uint8_t)list;
+    s->index = d->count[list]++;
+    d->list[list][s->index] = (uint32_t)(s - d->slot);
+    if (list == DMA_RINGS)
         d->clean = 0;
 }
 
 /// A round that is looking through the list neither skips a page for it nor goes on in the wrong one. The
-/// last entry takes the place of the one that leaves: among write-only pages what was not looked at stays
-/// below the cursor; the circle of rings begins anew.
-static void leave(struct dma *d, struct dma_slot *s)
+/// last entry takes the place of the one that leaves: of data pages what was not looked at stays below the
+/// cursor; the circle of rings begins anew.
+void dma_list_remove(struct dma *d, struct dma_slot *s)
 {
-    uint32_t number = (uint32_t)(s - d->slot), *at = bucket_of(d, s->iova);
-    while (*at != number + 1)
-        at = &d->slot[*at - 1].next;
-    *at = s->next;
     uint32_t last = --d->count[s->list], moved = d->list[s->list][last];
     d->list[s->list][s->index] = moved;
     d->slot[moved].index = s->index;
@@ -74,6 +66,23 @@ static void leave(struct dma *d, struct dma_slot *s)
         if (*cursor > last)
             *cursor = last;
     }
+}
+
+static void enter(struct dma *d, struct dma_slot *s)
+{
+    uint32_t *bucket = bucket_of(d, s->iova);
+    s->next = *bucket;
+    *bucket = (uint32_t)(s - d->slot) + 1;
+    s->mapped = true;
+    d->mapped++;
+}
+
+static void leave(struct dma *d, struct dma_slot *s)
+{
+    uint32_t number = (uint32_t)(s - d->slot), *at = bucket_of(d, s->iova);
+    while (*at != number + 1)
+        at = &d->slot[*at - 1].next;
+    *at = s->next;
     s->mapped = false;
     d->mapped--;
 }
@@ -167,7 +176,8 @@ static void map(struct dma *d, const struct wire_dma_map *m)
     }
     s->iova = m->iova;
     s->generation = m->generation;
-    s->list = m->access == WIRE_DMA_READ ? DMA_READS : m->access == WIRE_DMA_WRITE ? DMA_WRITES : DMA_RINGS;
+    s->both = m->access == (WIRE_DMA_READ | WIRE_DMA_WRITE);
+    dma_list_add(d, s, m->access == WIRE_DMA_READ ? DMA_READS : DMA_WRITES);
     enter(d, s);
     d->stats.maps++;
 }
@@ -213,6 +223,7 @@ static bool drop_found(struct dma *d, struct dma_slot *s)
 /// The function cannot reach it any more. `seen`: records that the host had taken.
 static void unmap_slot(struct dma *d, struct dma_slot *s, uint64_t seen)
 {
+    dma_list_remove(d, s);
     leave(d, s);
     d->stats.unmaps++;
     if (s->list == DMA_READS)

@@ -505,6 +505,9 @@ static void completion_is_behind_the_data(void **state)
     on_read = writes_when_read;
     mrd(a, handle, 1);
     server_poll();
+    assert_string_equal(story(), "DDC"); // the first time: data, and then something that proves to be a ring
+    mrd(a, handle, 1);
+    server_poll();
     assert_string_equal(story(), "dDC");
     mrd(a, handle, 1);
     mrd(a, handle, 2);
@@ -549,6 +552,10 @@ static void interrupt_is_behind_the_data(void **state)
     set_master(a, handle, true);
     want(a, handle, INTERRUPTS_MSI);
     unsigned slot = (unsigned)mock_get(&devices[0], MOCK_MSI + 12, 2) - 0x40;
+    device_writes(0, 0, 4, 1);
+    mrd(a, handle, 1);
+    server_poll();
+    assert_string_equal(story(), "DC"); // a ring from now on
     device_writes(0, 1, 0, 1);
     device_writes(0, 0, 0, 1);
     interrupts_raise(slot);
