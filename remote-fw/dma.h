@@ -108,6 +108,7 @@ struct dma {
     uint32_t word[2];   // where in that page (at cursor, cursor - 1) to go on
     uint32_t clean;     // rings in a row that had nothing new
     uint64_t looked;    // at rings, in this round
+    bool sorted;        // rings stand in the order of their mappings: this is the last pass
     bool last;          // rings are done: what is in the buffer is the end
     bool held;          // the newest DMA_DATA had WIRE_DMA_MORE
     bool promoted;      // there is a new ring: what was looked at must be looked at again, after it

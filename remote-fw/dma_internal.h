@@ -11,6 +11,7 @@ struct dma_slot {
     uint64_t *twin; // NULL until it was mapped for writing
     uint64_t iova;  // while mapped
     uint64_t sent;  // dma.sent after the newest record about it
+    uint64_t age;   // of the mapping: which one it is since the start
     uint32_t generation;
     uint32_t next;     // slot + 1, of the chain
     uint32_t index;    // in its list, while mapped

@@ -20,7 +20,7 @@ uint64_t dma_round_begin(struct dma *d)
     d->cursor[DMA_RINGS] = d->word[DMA_RINGS] = 0;
     d->clean = 0;
     d->looked = 0;
-    d->last = d->held = d->promoted = false;
+    d->last = d->held = d->promoted = d->sorted = false;
     return ++d->begun;
 }
 
@@ -77,21 +77,47 @@ static void forward(struct dma *d, uint32_t at)
     d->slot[other].index = at;
 }
 
+/// In the order of their mappings (Shell's sort): rings are older than what they speak of.
+static void sort(struct dma *d)
+{
+    uint32_t *list = d->list[DMA_RINGS], count = d->count[DMA_RINGS];
+    for (uint32_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
+        for (uint32_t i = gap; i < count; i++) {
+            uint32_t moving = list[i], k = i;
+            for (; k >= gap && d->slot[list[k - gap]].age > d->slot[moving].age; k -= gap)
+                list[k] = list[k - gap];
+            list[k] = moving;
+        }
+    for (uint32_t i = 0; i < count; i++)
+        d->slot[list[i]].index = i;
+}
+
+/// They do not come to rest. One more pass, oldest first: what an old ring says was written before it was
+/// taken, and is taken after it.
+static void begin_last_pass(struct dma *d)
+{
+    d->stats.restless++;
+    sort(d);
+    d->sorted = true;
+    d->cursor[DMA_RINGS] = d->word[DMA_RINGS] = 0;
+}
+
 /// True: on to the next phase. The rings are a consistent whole when each of them was found unchanged since
 /// the last change was taken: so round and round, until as many pages in a row as there are had nothing new.
 static bool take_rings(struct dma *d, unsigned *slice)
 {
     uint32_t *at = &d->cursor[DMA_RINGS], *word = &d->word[DMA_RINGS];
     while (d->clean < d->count[DMA_RINGS]) {
-        if (d->looked >= (uint64_t)DMA_PASSES * d->count[DMA_RINGS]) {
-            d->stats.restless++;
-            break;
+        if (!d->sorted && d->looked >= (uint64_t)DMA_PASSES * d->count[DMA_RINGS])
+            begin_last_pass(d);
+        if (*at >= d->count[DMA_RINGS]) {
+            if (d->sorted)
+                break;
+            *at = *word = 0;
         }
         if (*slice == 0)
             return false;
         --*slice;
-        if (*at >= d->count[DMA_RINGS])
-            *at = *word = 0;
         struct dma_slot *s = &d->slot[d->list[DMA_RINGS][*at]];
         bool begun = *word;
         *word = dma_differs(s->page, s->twin, *word);
@@ -99,7 +125,8 @@ static bool take_rings(struct dma *d, unsigned *slice)
             d->clean = 0;
             if (!capture(d, s))
                 return true;
-            forward(d, *at);
+            if (!d->sorted)
+                forward(d, *at);
         } else if (!begun) {
             d->clean++;
         }
@@ -226,7 +253,7 @@ bool dma_round_go(struct dma *d, bool *more)
             d->phase = DMA_TELL_RINGS;
             if (d->promoted && d->last) { // data once more, after what may speak of it was taken
                 d->phase = DMA_TAKE_RINGS;
-                d->last = d->promoted = false;
+                d->last = d->promoted = d->sorted = false;
                 d->looked = 0;
             }
             break;

@@ -45,8 +45,10 @@ void dma_list_add(struct dma *d, struct dma_slot *s, enum dma_list list)
     s->list = (uint8_t)list;
     s->index = d->count[list]++;
     d->list[list][s->index] = (uint32_t)(s - d->slot);
-    if (list == DMA_RINGS)
+    if (list == DMA_RINGS) {
         d->clean = 0;
+        d->sorted = false;
+    }
 }
 
 /// A round that is looking through the list neither skips a page for it nor goes on in the wrong one. The
@@ -59,6 +61,7 @@ void dma_list_remove(struct dma *d, struct dma_slot *s)
     d->slot[moved].index = s->index;
     if (s->list == DMA_RINGS) {
         d->clean = d->word[DMA_RINGS] = 0;
+        d->sorted = false;
     } else if (s->list == DMA_WRITES) {
         uint32_t *cursor = &d->cursor[DMA_WRITES];
         if (s->index + 1 == *cursor || *cursor > last)
@@ -179,7 +182,7 @@ static void map(struct dma *d, const struct wire_dma_map *m)
     s->both = m->access == (WIRE_DMA_READ | WIRE_DMA_WRITE);
     dma_list_add(d, s, m->access == WIRE_DMA_READ ? DMA_READS : DMA_WRITES);
     enter(d, s);
-    d->stats.maps++;
+    s->age = d->stats.maps++;
 }
 
 // --- UNMAP ---

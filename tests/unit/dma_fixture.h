@@ -9,7 +9,7 @@
 
 #ifndef FX_SLOTS // who includes this may say how many it needs
 #define FX_SLOTS 2048u
-#define FX_HELD  512u
+#define FX_HELD  8192u
 #endif
 #define FX_RECORD 1440u // bytes behind a record's header in a frame of 1,472
 

@@ -463,6 +463,51 @@ static void test_order(void **state)
     }
 }
 
+// A function that never rests: it writes a number to hundreds of pages, a little each, then to the ring that
+// was mapped first, and so on.
+#define BUSY 700u
+static void busy_shown(struct fx *x)
+{
+    for (uint32_t i = 1; i < BUSY; i++)
+        assert_true(number_at(x, i) >= number_at(x, 0));
+}
+
+static void busy_once(struct fx *x, uint32_t number)
+{
+    for (uint32_t i = 1; i < BUSY; i++)
+        fx_device_write(x, DATA + 4096 * i + 4088, &number, 4);
+    fx_device_write(x, DATA + 4088, &number, 4);
+}
+
+static void test_no_rest(void **state)
+{
+    (void)state;
+    struct fx *x = fx_new(BUSY);
+    for (uint32_t i = 0; i < BUSY; i++) {
+        fx_clear(x, i);
+        fx_map_slot(x, i, DATA + 4096 * i, i + 1, 3);
+    }
+    uint32_t number = 1;
+    busy_once(x, number);
+    fx_round(x);
+    assert_int_equal(x->dma.count[DMA_RINGS], BUSY);
+    x->on_shown = busy_shown;
+    for (unsigned turn = 0; turn < 4; turn++) {
+        bool more;
+        unsigned calls = 0;
+        dma_round_begin(&x->dma);
+        do {
+            busy_once(x, ++number);
+            x->room = 300; // so that the function goes on between records, too
+            calls++;
+        } while (!dma_round_go(&x->dma, &more));
+        assert_in_range(calls, 10, 60);
+        assert_int_equal(x->dma.stats.restless, turn + 1);
+        assert_true(number_at(x, 0) > number - calls);
+    }
+    fx_free(x);
+}
+
 /// Unmapped in the middle of a round: nothing is sent of it any more, what was found and not sent makes it
 /// spoiled, the rest of the round is whole, and its end is told.
 static void test_unmap_in_a_round(void **state)
@@ -577,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_data_in_readable_pages),
         cmocka_unit_test(test_more_than_the_buffer),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_no_rest),
         cmocka_unit_test(test_unmap_in_a_round),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_link_down),
