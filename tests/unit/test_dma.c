@@ -492,7 +492,7 @@ static void test_no_rest(void **state)
     fx_round(x);
     assert_int_equal(x->dma.count[DMA_RINGS], BUSY);
     x->on_shown = busy_shown;
-    for (unsigned turn = 0; turn < 4; turn++) {
+    for (unsigned turn = 0; turn < 25; turn++) {
         bool more;
         unsigned calls = 0;
         dma_round_begin(&x->dma);
