@@ -4,7 +4,8 @@
 --   tshark -2 -X lua_script:tools/farbus.lua -r capture.pcap -Y "farbus.record.type == 5"
 -- (-2: two passes, so that requests can name the frame that completes them.)
 -- Shows frames and records, joins requests with their completions (farbus.response_in, farbus.request_in, farbus.time), marks
--- retransmissions, and says in expert information what is malformed and why the receiver drops it.
+-- retransmissions, and says in expert information what is malformed and why the receiver drops it. Of sealed frames it shows what can be
+-- seen without keys: the header, the counter, sizes; announcements are readable.
 
 local farbus = Proto("farbus", "Farbus bus extension")
 
@@ -13,7 +14,7 @@ local HEADER, RECORD, ACCESS, FUNCTION, ANNOUNCE_HEAD = 24, 8, 12, 92, 52
 
 local frame_types = { "ANNOUNCE", "HELLO", "HELLO_ACK", "DATA", "ACK", "BYE" }
 local hello_status = { [0] = "OK", "REFUSED", "FULL", "WRONG_NODE", "VERSION" }
-local bye_reasons = { [0] = "CLOSED", "UNKNOWN_EPOCH", "REPLACED", "TIMEOUT" }
+local bye_reasons = { [0] = "CLOSED", "UNKNOWN_EPOCH", "REPLACED", "TIMEOUT", "REFUSED" }
 local cpl_status = { [0] = "SC", [1] = "UR", [2] = "CRS", [4] = "CA", [0x10] = "OWNED", [0x11] = "NOT_LENT" }
 local bar_kinds = { [0] = "none", "I/O", "32-bit memory", "64-bit memory" }
 local severities = { [0] = "correctable", "non-fatal", "fatal" }
@@ -57,7 +58,14 @@ local most_messages = { [0] = 0, 0, 32, 2048 }
 local f = {
     magic = ProtoField.uint32("farbus.magic", "Magic", base.HEX),
     version = ProtoField.uint8("farbus.version", "Version"),
-    type = ProtoField.uint8("farbus.type", "Frame type", base.DEC, frame_types),
+    type = ProtoField.uint8("farbus.type", "Frame type", base.DEC, frame_types, 0x7f),
+    sealed = ProtoField.bool("farbus.sealed", "Sealed", 8, nil, 0x80),
+    counter = ProtoField.uint64("farbus.seal.counter", "Counter"),
+    ciphertext = ProtoField.bytes("farbus.seal.body", "Encrypted"),
+    tag = ProtoField.bytes("farbus.seal.tag", "Tag"),
+    ephemeral = ProtoField.bytes("farbus.noise.e", "Ephemeral public key"),
+    noise = ProtoField.bytes("farbus.noise.rest", "Encrypted"),
+    mac = ProtoField.bytes("farbus.seal.mac", "MAC"),
     length = ProtoField.uint16("farbus.length", "Length"),
     epoch = ProtoField.uint32("farbus.epoch", "Epoch", base.HEX),
     sequence = ProtoField.uint32("farbus.sequence", "Sequence"),
@@ -503,6 +511,33 @@ local function dissect_data(tvb, tree, pinfo, link, again)
     pinfo.cols.info:append(" " .. table.concat(texts, ", ", 1, math.min(#texts, 4)) .. more)
 end
 
+-- Bytes behind the header of a sealed frame: least, and most (0: no such limit).
+local sealed_sizes = { { ANNOUNCE_HEAD + 24, 0 }, { 192, 192 }, { 176, 176 }, { RECORD + 24, 0 }, { 24, 24 }, { 88, 88 } }
+
+-- Behind the header of a sealed frame; returns the body of an announcement, nil for everything else.
+local function dissect_sealed(tvb, tree, pinfo, kind)
+    local size, limits = tvb:len(), sealed_sizes[kind]
+    if size < limits[1] or limits[2] ~= 0 and size > limits[2] then
+        bad(tree, tvb(0), "not the size of such a sealed frame")
+        return nil
+    end
+    if kind == 1 then
+        tree:add_le(f.counter, tvb(size - 24, 8))
+        tree:add(f.mac, tvb(size - 16, 16))
+        return tvb(0, size - 24):tvb()
+    elseif kind <= 3 then
+        tree:add(f.ephemeral, tvb(0, 32))
+        tree:add(f.noise, tvb(32, size - 48))
+        tree:add(f.mac, tvb(size - 16, 16))
+        return nil
+    end
+    tree:add_le(f.counter, tvb(0, 8))
+    if size > 24 then tree:add(f.ciphertext, tvb(8, size - 24)) end
+    tree:add(f.tag, tvb(size - 16, 16))
+    pinfo.cols.info:append(string.format(", counter %s, %d bytes", tostring(tvb(0, 8):le_uint64()), size - 24))
+    return nil
+end
+
 function farbus.dissector(tvb, pinfo, tree)
     if tvb:len() < 4 or tvb(0, 4):le_uint() ~= MAGIC then
         return 0
@@ -513,13 +548,16 @@ function farbus.dissector(tvb, pinfo, tree)
         bad(root, tvb(0), "shorter than a frame's header")
         return tvb:len()
     end
-    local kind, length = tvb(5, 1):uint(), tvb(6, 2):le_uint()
+    local kind, length = tvb(5, 1):uint() % 0x80, tvb(6, 2):le_uint()
+    local sealed = tvb(5, 1):uint() >= 0x80
     local epoch, sequence = string.format("%08x", tvb(8, 4):le_uint()), tvb(12, 4):le_uint()
-    root:append_text(", " .. (frame_types[kind] or "type " .. kind))
-    pinfo.cols.info = frame_types[kind] or "frame type " .. kind
+    local title = (frame_types[kind] or "type " .. kind) .. (sealed and ", sealed" or "")
+    root:append_text(", " .. title)
+    pinfo.cols.info = title
     root:add_le(f.magic, tvb(0, 4))
     root:add(f.version, tvb(4, 1))
     root:add(f.type, tvb(5, 1))
+    root:add(f.sealed, tvb(5, 1))
     root:add_le(f.length, tvb(6, 2))
     root:add_le(f.epoch, tvb(8, 4))
     root:add_le(f.sequence, tvb(12, 4))
@@ -558,6 +596,11 @@ function farbus.dissector(tvb, pinfo, tree)
     end
 
     local body = length > HEADER and tvb(HEADER, length - HEADER):tvb() or nil
+    if sealed and body then
+        if kind == 4 then pinfo.cols.info:append(string.format(" #%d", sequence)) end
+        body = dissect_sealed(body, root, pinfo, kind)
+        if not body then return tvb:len() end
+    end
     if kind == 5 then
         pinfo.cols.info:append(string.format(" %d", tvb(16, 4):le_uint()))
         if body then bad(root, tvb(HEADER), "an ACK has no body") end

@@ -145,6 +145,23 @@ def test_malformed(tmp_path):
     assert sorted(set(range(1, len(wrong) + 1)) - marked) == []
 
 
+def test_sealed(tmp_path):
+    """What can be seen without keys, and sizes that cannot be."""
+    counter, mac = (9).to_bytes(8, "little"), b"m" * 16
+    announce = w.announce("disk1", 7, [edu])[24:]
+    frames = [(False, w.frame(0x81, announce + counter + mac)), (True, w.frame(0x82, b"e" * 32 + bytes(144) + mac, EPOCH)),
+              (False, w.frame(0x83, b"e" * 32 + bytes(128) + mac, EPOCH)), (True, w.frame(0x85, counter + mac, EPOCH, ack=3)),
+              (True, w.frame(0x84, counter + b"x" * 20 + mac, EPOCH, 4)), (False, w.frame(0x86, counter + bytes(64) + mac, EPOCH))]
+    path = capture(tmp_path / "sealed.pcap", frames)
+    seen = rows(path, "farbus.type", "farbus.seal.counter", "farbus.seal.body")
+    assert seen == [[["1"], ["9"], []], [["2"], [], []], [["3"], [], []], [["5"], ["9"], []], [["4"], ["9"], ["78" * 20]], [["6"], ["9"], ["00" * 64]]]
+    assert rows(path, "farbus.node", only="farbus.type == 1") == [[["disk1"]]]
+    assert rows(path, "frame.number", only="farbus.malformed") == []
+    assert "DATA, sealed #4, counter 9, 20 bytes" in tshark(path)
+    path = capture(tmp_path / "cut.pcap", [(host, w.frame(f[5], f[24:-13], EPOCH if f[5] != 0x81 else 0)) for host, f in frames])
+    assert len(rows(path, "frame.number", only="farbus.malformed")) == len(frames)
+
+
 def test_directions_and_l2(tmp_path):
     """A request from the remote is malformed once it is known who is who; the same frames are dissected on EtherType 0x88B5, padded."""
     ack = w.hello_ack(EPOCH, 7, "disk1")
