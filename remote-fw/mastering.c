@@ -171,10 +171,18 @@ void mastering_input(struct function *f, uint8_t type, const void *body, size_t 
     dma_input(&f->dma.engine, type, body, size);
 }
 
+/// Who interrupts will say so; a round before that costs a frame and tells nothing that matters.
+static uint64_t soon_ns(const struct function *f)
+{
+    return f->interrupts.mode == INTERRUPTS_OFF ? MASTERING_SOON_NS : MASTERING_HEARD_NS;
+}
+
 void mastering_touched(struct function *f, uint64_t now)
 {
-    f->dma.interval_ns = MASTERING_SOON_NS;
-    uint64_t soon = now + MASTERING_SOON_NS > f->dma.rest_ns ? now + MASTERING_SOON_NS : f->dma.rest_ns;
+    f->dma.interval_ns = soon_ns(f);
+    uint64_t soon = now + f->dma.interval_ns;
+    if (soon < f->dma.rest_ns)
+        soon = f->dma.rest_ns;
     if (f->dma.due_ns > soon)
         f->dma.due_ns = soon;
 }
@@ -213,7 +221,7 @@ static bool poll(struct function *f, uint64_t now)
         return more;
     f->interrupts.round = ROUND_IDLE;
     if (d->sent != f->dma.sent_before)
-        f->dma.interval_ns = MASTERING_SOON_NS;
+        f->dma.interval_ns = soon_ns(f);
     uint64_t end = time_ns(), rest = (end - f->dma.begun_ns) * MASTERING_REST;
     rest = rest < MASTERING_LATE_NS ? rest : MASTERING_LATE_NS;
     f->dma.rest_ns = end + rest;

@@ -31,6 +31,7 @@ struct mastering_link {
 };
 
 #define MASTERING_SOON_NS  500000u  // rounds by time: this long after the function was at work
+#define MASTERING_HEARD_NS 2000000u // while its interrupts are wanted
 #define MASTERING_LATE_NS  8000000u // and at most so far apart
 #define MASTERING_REST     4u       // and for so many times as long as the last one took
 #define MASTERING_LOOK_NS  1000000u // faults are looked for this often
