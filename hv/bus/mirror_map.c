@@ -175,10 +175,11 @@ struct walk {
     unsigned refused; // a guest that maps nonsense is not followed for ever
     uint32_t starved; // m->starved when the walk began
     unsigned count;
-    struct found {
-        uint64_t page, gpa;
-        unsigned access;
-    } found[FEW];
+    struct found *found; // FEW
+};
+struct found {
+    uint64_t page, gpa;
+    unsigned access;
 };
 
 /// Marks what is mapped as it should be.
@@ -280,7 +281,8 @@ static void by_tables(struct mirror *m, const struct iommu_scope *scope, uint64_
     uint64_t first, pages;
     if (!range_of(m, scope, state, source, domain, &first, &pages))
         return;
-    struct walk w = {.m = m, .until = until, .session = m->session, .starved = m->starved};
+    struct found found[FEW];
+    struct walk w = {.m = m, .until = until, .session = m->session, .starved = m->starved, .found = found};
     m->round++;
     bool few = pages <= FEW, translated = state == IOMMU_TRANSLATED;
     if (translated)

@@ -44,6 +44,7 @@ static void gcmd_written(struct guest_iommu *u, uint32_t value)
     uint32_t moved = value ^ *gsts;
     if (value & GCMD_SRTP) {
         u->root = reg64(u, REG_RTADDR);
+        iommu_contexts_forget(u);
         *gsts |= GCMD_SRTP;
         if (translating(u))
             tell_all(u);
@@ -55,6 +56,7 @@ static void gcmd_written(struct guest_iommu *u, uint32_t value)
     }
     if (moved & GCMD_TE) {
         *gsts ^= GCMD_TE;
+        iommu_contexts_forget(u);
         tell_all(u);
     }
 }
@@ -178,6 +180,8 @@ void guest_iommu_reset(struct guest_iommu *u)
     memset(u->reg, 0, sizeof u->reg);
     u->root = 0;
     u->scope_count = u->next_record = 0;
+    u->scope_pages = 0;
+    iommu_contexts_forget(u);
     *reg32(u, REG_VER) = VERSION;
     *reg32(u, REG_CAP) = (uint32_t)CAP;
     *reg32(u, REG_CAP + 4) = (uint32_t)(CAP >> 32);

@@ -43,9 +43,11 @@ void iommu_scope_add(struct guest_iommu *u, const struct iommu_scope *scope)
 {
     if (!translating(u))
         return;
-    if (u->scope_count && joined(&u->scopes[u->scope_count - 1], scope))
+    u->scope_pages += scope->kind == IOMMU_SCOPE_PAGES ? scope->pages : 0;
+    bool many = u->scope_pages > SCOPE_PAGES_MAX;
+    if (!many && u->scope_count && joined(&u->scopes[u->scope_count - 1], scope))
         return;
-    if (scope->kind == IOMMU_SCOPE_ALL || u->scope_count == SCOPES_MAX) {
+    if (scope->kind == IOMMU_SCOPE_ALL || many || u->scope_count == SCOPES_MAX) {
         u->scopes[0] = (struct iommu_scope){.kind = IOMMU_SCOPE_ALL};
         u->scope_count = 1;
         return;
@@ -58,6 +60,7 @@ void iommu_scopes_tell(struct guest_iommu *u)
     for (unsigned i = 0; i < u->scope_count && u->ops.changed; i++)
         u->ops.changed(u->ops.ctx, &u->scopes[i]);
     u->scope_count = 0;
+    u->scope_pages = 0;
 }
 
 // --- what is invalidated; false: no such granularity ---
@@ -77,6 +80,7 @@ static bool invalidate_context(struct guest_iommu *u, unsigned granularity, uint
     } else if (granularity != GRANULARITY_GLOBAL) {
         return false;
     }
+    iommu_contexts_forget(u);
     iommu_scope_add(u, &s);
     return true;
 }

@@ -76,8 +76,18 @@ enum fault_reason {
 
 #define IOMMU_MAMV 18u // CAP.MAMV: 1 GiB
 
-/// More ranges than this in one write of the queue's tail are told as "all".
-#define SCOPES_MAX 32u
+/// More ranges than this, or ranges of more pages, in one write of the queue's tail are told as "all".
+#define SCOPES_MAX      32u
+#define SCOPE_PAGES_MAX (1ull << (IOMMU_MAMV + 1))
+
+/// What root and context entry of a requester say.
+struct iommu_context {
+    uint64_t tables;
+    uint16_t source, domain;
+    bool good;      // present and well-formed
+    bool no_faults; // FPD
+};
+#define CONTEXTS_CACHED 16u
 
 struct guest_iommu {
     uint32_t reg[REG_END / 4]; // as the guest reads them
@@ -86,7 +96,9 @@ struct guest_iommu {
     struct io_space *io;
     struct iommu_scope scopes[SCOPES_MAX]; // invalidated, not told yet
     unsigned scope_count;
-    unsigned next_record; // of the fault records
+    uint64_t scope_pages;                           // of those that are PAGES, about
+    unsigned next_record;                           // of the fault records
+    struct iommu_context contexts[CONTEXTS_CACHED]; // the context cache (6.2.2): good ones
 };
 
 static inline uint32_t *reg32(struct guest_iommu *u, unsigned offset)
@@ -140,5 +152,7 @@ void iommu_records_written(struct guest_iommu *u);
 void iommu_completion_written(struct guest_iommu *u);
 
 // iommu_walk.c
+/// The context cache holds nothing any more.
+void iommu_contexts_forget(struct guest_iommu *u);
 /// Are faults of this requester not to be recorded (context-entry, FPD)?
 bool iommu_fault_disabled(struct guest_iommu *u, uint16_t source);

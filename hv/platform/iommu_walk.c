@@ -23,16 +23,8 @@
 #define SL_ADDRESS  0x000ffffffffff000ull
 #define SL_RESERVED (0x4000000000000800ull | (ADDRESS_TOO_HIGH & SL_ADDRESS)) // TM and SNP: no DT, no SC
 
-struct context {
-    uint64_t tables;
-    uint16_t domain;
-    bool no_faults; // FPD
-};
-
-/// `c->no_faults` is valid for reasons from FAULT_CONTEXT_NOT_PRESENT on, else false.
-static enum fault_reason find_context(const struct guest_iommu *u, uint16_t source, struct context *c)
+static enum fault_reason read_context(const struct guest_iommu *u, uint16_t source, struct iommu_context *c)
 {
-    *c = (struct context){0};
     const uint8_t *at = guest_bytes(u, u->root + (source >> 8) * 16u, 16);
     if (!at)
         return FAULT_ROOT_ADDRESS;
@@ -58,22 +50,37 @@ static enum fault_reason find_context(const struct guest_iommu *u, uint16_t sour
     return FAULT_NONE;
 }
 
+/// Good entries are cached until the guest says that it changed them; others are looked at anew.
+static const struct iommu_context *find_context(struct guest_iommu *u, uint16_t source)
+{
+    struct iommu_context *c = &u->contexts[(source ^ source >> 3 ^ source >> 8) % CONTEXTS_CACHED];
+    if (c->good && c->source == source)
+        return c;
+    *c = (struct iommu_context){.source = source};
+    c->good = read_context(u, source, c) == FAULT_NONE;
+    return c;
+}
+
+void iommu_contexts_forget(struct guest_iommu *u)
+{
+    for (unsigned i = 0; i < CONTEXTS_CACHED; i++)
+        u->contexts[i].good = false;
+}
+
 enum iommu_state iommu_state(struct guest_iommu *u, uint16_t source, uint16_t *domain)
 {
-    struct context c;
     if (!translating(u))
         return IOMMU_OFF;
-    if (find_context(u, source, &c) != FAULT_NONE)
+    const struct iommu_context *c = find_context(u, source);
+    if (!c->good)
         return IOMMU_BLOCKED;
-    *domain = c.domain;
+    *domain = c->domain;
     return IOMMU_TRANSLATED;
 }
 
 bool iommu_fault_disabled(struct guest_iommu *u, uint16_t source)
 {
-    struct context c;
-    (void)find_context(u, source, &c);
-    return c.no_faults;
+    return find_context(u, source)->no_faults;
 }
 
 /// Pages that one entry of a level maps, as a shift: 0, 9, 18 for levels 1, 2, 3.
@@ -148,10 +155,12 @@ static bool walk_table(struct walk *w, uint64_t table, unsigned level, unsigned 
 bool iommu_walk(struct guest_iommu *u, uint16_t source, uint64_t first_page, uint64_t pages,
                 bool (*page)(void *ctx, uint64_t iova_page, uint64_t gpa, unsigned access), void *ctx)
 {
-    struct context c;
-    if (!translating(u) || first_page >= IOMMU_PAGES || find_context(u, source, &c) != FAULT_NONE)
+    if (!translating(u) || first_page >= IOMMU_PAGES)
+        return true;
+    const struct iommu_context *c = find_context(u, source);
+    if (!c->good)
         return true;
     struct walk w = {.u = u, .page = first_page, .budget = WALK_ENTRIES_MAX, .found = page, .ctx = ctx};
     w.end = pages < IOMMU_PAGES - first_page ? first_page + pages : IOMMU_PAGES;
-    return walk_table(&w, c.tables, 3, IOMMU_READ | IOMMU_WRITE);
+    return walk_table(&w, c->tables, 3, IOMMU_READ | IOMMU_WRITE);
 }

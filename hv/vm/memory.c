@@ -112,7 +112,7 @@ bool guest_memory_zero_ahead(struct guest *g)
 void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous)
 {
     uint32_t i = chunk_of(g, gpa);
-    if (i >= g->chunk_count || guest_memory_touch(g, gpa) != OK)
+    if (i >= g->chunk_count || (g->chunk_state[i] != CHUNK_MAPPED && guest_memory_touch(g, gpa) != OK))
         return NULL;
     uint64_t offset = gpa & (GUEST_CHUNK - 1);
     *contiguous = GUEST_CHUNK - offset;

@@ -137,6 +137,12 @@ static void scopes_joined(void **state)
     for (unsigned i = 0; i < told_count; i++)
         all |= told[i].kind == IOMMU_SCOPE_ALL;
     assert_true(all);
+    told_count = 0;
+    for (unsigned i = 0; i < 4; i++) // 4 GiB: there are shorter ways to say it
+        descriptor(IOTLB_PAGES(3), (uint64_t)i << 32 | 18);
+    submit();
+    assert_int_equal(told[told_count - 1].kind, IOMMU_SCOPE_ALL);
+    assert_true(told_count < 4);
 }
 
 static void queue_wraps(void **state)

@@ -97,6 +97,9 @@ static void bad_entries(void **state)
         assert_int_equal(iommu_state(unit, SOURCE, &domain), IOMMU_TRANSLATED);
         put64(bad[i].at, bad[i].low);
         put64(bad[i].at + 8, bad[i].high);
+        assert_int_equal(iommu_state(unit, SOURCE, &domain), IOMMU_TRANSLATED); // cached
+        descriptor(i & 1 ? CONTEXT_GLOBAL : CONTEXT_DEVICE(SOURCE, 0), 0);
+        submit();
         assert_int_equal(iommu_state(unit, SOURCE, &domain), IOMMU_BLOCKED);
         assert_true(walk(0, IOMMU_PAGES));
         assert_int_equal(found_count, 0);
@@ -330,9 +333,13 @@ static void fault_disabled(void **state)
     (void)state;
     give_tables();
     put64(CONTEXT + SOURCE * 16u, TABLE_3 | 3); // FPD
+    descriptor(CONTEXT_DOMAIN(DOMAIN), 0);
+    submit();
     iommu_fault(unit, SOURCE, 0x1000, false, 6);
     assert_int_equal(get32(FSTS), 0);
     put64(CONTEXT + SOURCE * 16u, 2); // also where the entry is not present
+    descriptor(CONTEXT_GLOBAL, 0);
+    submit();
     iommu_fault(unit, SOURCE, 0x1000, false, 2);
     assert_int_equal(get32(FSTS), 0);
     put64(ROOT, 0);
