@@ -300,6 +300,9 @@ void mirror_detach(struct slot *s)
     list_remove(s);
     m->mapped--;
     bus_counts.dma_mapped--;
+    if (s->spoiled)
+        give_twin(s);
+    s->spoiled = false;
     if (!s->twin)
         leave_gpa(s);
     list_add(&m->idle, s, !s->twin);

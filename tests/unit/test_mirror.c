@@ -600,6 +600,18 @@ static void test_spoiled(void **state)
     flush();
     (void)next_unmap();
     assert_int_equal(next_data(WIRE_DMA_CLEAR, remote, NULL), 64);
+    uint32_t generation = next_map().generation;
+    only_doorbell();
+    unmap(0x6000);
+    map(0x6000, 3, RW);
+    tell_spoiled(0, generation);
+    unmap(0x6000); // before anything was done about it
+    map(0x6000, 3, RW);
+    flush();
+    (void)next_unmap();
+    (void)next_map();
+    (void)next_unmap();
+    assert_int_equal(next_data(WIRE_DMA_CLEAR, remote, NULL), 64);
     (void)next_map();
     only_doorbell();
 }
