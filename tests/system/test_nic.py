@@ -4,6 +4,7 @@ the virtual switch, move data both ways unharmed, and cannot speak in another's 
 import re
 
 from farbuslab import guest
+from pair import IPS
 
 HOST = "10.7.0.1"
 COMMON = r"""
@@ -15,7 +16,7 @@ say "driver $(basename $(readlink /sys/class/net/eth0/device/driver)), address $
 
 SERVE = r"""
 mkdir /tmp/www
-dd if=/dev/urandom of=/tmp/www/data bs=64k count=16 2>/dev/null
+dd if=/dev/urandom of=/tmp/www/data bs=64k count=4 2>/dev/null
 md5sum </tmp/www/data >/tmp/www/sum
 httpd -h /tmp/www
 say "serving"
@@ -23,7 +24,7 @@ say "serving"
 fetch() {
     within 120 wget -q -O /tmp/sum http://$1/sum
     must wget -q -O /tmp/data http://$1/data
-    [ "$(md5sum </tmp/data)" = "$(cat /tmp/sum)" ] && say "1 MiB came from $1 unharmed" || say "FAILED: data of $1 changed on its way"
+    [ "$(md5sum </tmp/data)" = "$(cat /tmp/sum)" ] && say "256 KiB came from $1 unharmed" || say "FAILED: data of $1 changed on its way"
 }
 """
 
@@ -58,16 +59,16 @@ def test_guests_talk(lab):
         f"[guest {name}]\nmemory = 160M\nkernel = vmlinuz\ninitrd = {name}.img\nnic = 52:54:00:00:00:{n}\ncmdline = console=ttyS0,115200 panic=-1 quiet\n"
         for name, n in (("server", 11), ("client", 12)))
     modules = ["virtio_pci", "virtio_net"]
-    l = lab({"lan": {"lan": {}}, "host": {"host1": {"machine": "bochs", "lan": "lan", "memory": 768, "ini": ini,
+    l = lab({"lan": {"lan": {}}, "host": {"host1": {"machine": "bochs", "lan": "lan", "memory": 768, "ips": IPS, "ini": ini,
                                 "files": {"vmlinuz": guest.kernel("generic"), "server.img": guest.initramfs(SERVER, modules=modules),
                                           "client.img": guest.initramfs(CLIENT, modules=modules)}}}})
     l.start()
     console = l["host1"].console
-    console.expect(r"server\| guest: 1 MiB came from 10\.7\.0\.12 unharmed", 900)
+    console.expect(r"server\| guest: 256 KiB came from 10\.7\.0\.12 unharmed", 900)
     console.expect(r"client\| guest: done", 900)
     console.expect(r"client: stopped: powered off", 300)
     text = console.text
-    for line in ("driver virtio_net, address 52:54:00:00:00:12", "the other guest answers", "the host answers", "1 MiB came from 10.7.0.11 unharmed",
+    for line in ("driver virtio_net, address 52:54:00:00:00:12", "the other guest answers", "the host answers", "256 KiB came from 10.7.0.11 unharmed",
                  "itself again", "interrupts by message"):
         assert f"client| guest: {line}" in text, line
     assert "FAILED" not in text
