@@ -120,3 +120,104 @@ def test_a_function_comes_and_goes(lab):
     assert re.search(r"pciehp: Slot\(1\): .*[Bb]utton press", text)
     mine = r"clocksource|Unstable clock|local clock|trace_clock|kernel command line|" + OF_THE_CPU + "|" + OF_THE_IOMMU
     assert [w[0] for w in re.finditer(r"guest: warning: .*", text) if not re.search(mine, w[0])] == []
+
+
+DRIVE = r"""
+card=/sys/bus/pci/devices/0000:01:00.0
+drive=/dev/nvme0n1
+here() { [ -b $drive ]; }
+gone() { [ ! -e $card ]; }
+must within 60 here
+if dd if=$drive bs=4k skip=512 count=1 iflag=direct 2>/dev/null | grep -q "written by the first guest"; then
+    say "the second guest finds what the first one wrote"
+    warnings
+    say "done"
+    poweroff -f
+fi
+dd if=/dev/urandom of=/tmp/data bs=64k count=16 2>/dev/null
+must dd if=/tmp/data of=$drive bs=64k oflag=direct 2>/dev/null
+sum=$(md5sum </tmp/data)
+right() { [ "$(dd if=$drive bs=64k count=16 iflag=direct 2>/dev/null | md5sum)" = "$sum" ]; }
+check() { right && say "right after $1" || say "FAILED: other data after $1"; }
+check writing
+# a reader that must not see an error, whatever is done to the function
+load() {
+    rm -f /tmp/stop
+    ( count=0
+      while [ ! -e /tmp/stop ]; do
+          right && count=$((count + 1)) || { say "FAILED: a read under $1"; break; }
+      done
+      say "reads under $1: $count" ) &
+    sleep 1
+}
+calm() { sleep 1; touch /tmp/stop; wait; }
+load flr
+echo flr >$card/reset_method
+must eval "echo 1 >$card/reset"
+calm
+load bus
+echo bus >$card/reset_method
+must eval "echo 1 >$card/reset"
+calm
+load cable
+say "wants a short loss"
+read line
+calm
+check "a short loss"
+( while dd if=$drive of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null; do :; done; say "a reader ends" ) &
+sleep 1
+say "wants loss"
+must within 120 gone
+wait
+say "wants return"
+must within 300 here
+check return
+echo 0 >/sys/bus/pci/slots/1/power
+must within 60 gone
+echo 1 >/sys/bus/pci/slots/1/power
+must within 60 here
+check power
+must eval "echo written by the first guest | dd of=$drive bs=4k seek=512 conv=sync oflag=direct 2>/dev/null"
+warnings
+say "starts again"
+reboot -f
+"""
+
+
+def test_a_drive_under_load(lab):
+    """Function and bus resets under load, the cable pulled for a moment and for longer, power, and a guest that starts again: what is read is right each time, and
+    while the function is on the bus no reader sees an error."""
+    section = ("[guest linux]\nmemory = 256M\ncpus = 2\nkernel = vmlinuz\ninitrd = initrd\nwait = 600\n"
+               "cmdline = console=ttyS0,115200 panic=-1\ndevice = remote1/0000:00:04.0\n")
+    l = lab(pair.description([section], ["nvme"], host_start=False, lan={"wire": True}, host={"memory": 512},
+                             files={"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(DRIVE)}))
+    pair.prepare(l)
+    l.start()
+    pair.remote_up(l)
+    l["host1"].start()
+    console = l["host1"].console
+    console.expect(r"linux\| guest: wants a short loss", 900)
+    l.lans["lan"].down()
+    time.sleep(1)  # by the remote's clock, which waits 2 s; the host's may have run less far
+    l.lans["lan"].up()
+    console.send("attach linux\r")
+    console.expect("keys go to linux", 60)
+    console.send("go on\r\x1d")
+    console.expect(r"linux\| guest: wants loss", 300)
+    l.lans["lan"].down()
+    console.expect(r"linux\| guest: wants return", 300)
+    l.lans["lan"].up()
+    console.expect(r"linux\| guest: starts again", 600)
+    console.expect(r"linux\| guest: done", 900)
+    console.expect(r"linux: stopped: powered off", 300)
+    text = console.text
+    assert [m[0] for m in re.finditer(r"guest: FAILED.*", text)] == []
+    assert re.findall(r"guest: right after (.*)", text) == ["writing", "a short loss", "return", "power"]
+    reads = re.findall(r"guest: reads under (\w+): (\d+)", text)
+    assert [what for what, _ in reads] == ["flr", "bus", "cable"]
+    assert all(int(count) > 0 for _, count in reads)
+    assert "guest: a reader ends" in text
+    assert "the second guest finds what the first one wrote" in text
+    assert re.search(r"bus: warning: remote1/0000:00:04.0 of guest .* its slot is empty until it returns", text)
+    mine = r"clocksource|Unstable clock|local clock|trace_clock|kernel command line|" + OF_THE_CPU + "|" + OF_THE_IOMMU
+    assert [w[0] for w in re.finditer(r"guest: warning: .*", text) if not re.search(mine, w[0])] == []
