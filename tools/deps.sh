@@ -176,8 +176,9 @@ step_sources() {
 # The generic kernel has its drivers as modules. Kept are those that tests load, and those they depend on (tools/farbuslab/guest.py follows `depends`).
 kernel_modules=(nvme nvme-core nvme-tcp nvme-fabrics nvmet nvmet-tcp configfs t10-pi crc64 crc64-rocksoft crc-t10dif crct10dif_common
     ahci libahci libata sd_mod scsi_mod scsi_common xhci-pci xhci-hcd usbcore usb-common usb-storage usbhid hid hid-generic evdev
-    ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e
-    virtio virtio_ring virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_net net_failover failover)
+    ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e)
+# The cloud kernel has what a drive needs built in, and starts in half the instructions.
+cloud_modules=(virtio virtio_ring virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_net net_failover failover)
 
 # latest_kernel METAPACKAGE: the kernel package it stands for.
 latest_kernel() {
@@ -191,31 +192,33 @@ latest_kernel() {
     echo "$package"
 }
 
+# keep_kernel FLAVOUR METAPACKAGE MODULE...: build/deps/linux/FLAVOUR/vmlinuz and modules/
+keep_kernel() {
+    local to=$deps/linux/$1 package deb
+    package=$2
+    shift 2
+    local wanted=("${@/#/./lib/modules/*/}")
+    [ "$(cat "$to/wanted" 2>/dev/null)" != "$*" ] || return 0
+    package=$(latest_kernel "$package")
+    deb=$(fetch_binary "$package")
+    rm -rf "$to.tmp"
+    mkdir -p "$to.tmp/modules"
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$to.tmp" --wildcards './boot/vmlinuz-*' "${wanted[@]/%/.ko}" ||
+        die "$package does not hold the kernel and the modules that the tests need"
+    find "$to.tmp/lib" -name '*.ko' -exec mv -t "$to.tmp/modules" {} +
+    mv "$to.tmp"/boot/vmlinuz-* "$to.tmp/vmlinuz"
+    rm -rf "$to.tmp/boot" "$to.tmp/lib"
+    echo "$*" >"$to.tmp/wanted"
+    rm -rf "$to"
+    mv "$to.tmp" "$to"
+    say "$package -> build/deps/linux"
+}
+
 step_guests() {
-    local linux=$deps/linux package deb wanted=("${kernel_modules[@]/#/./lib/modules/*/}")
-    wanted=("${wanted[@]/%/.ko}")
+    local linux=$deps/linux deb
     mkdir -p "$linux"
-    if [ ! -s "$linux/vmlinuz" ]; then
-        package=$(latest_kernel linux-image-cloud-amd64)
-        deb=$(fetch_binary "$package")
-        dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$linux/vmlinuz" || die "$package holds no kernel"
-        say "$package -> build/deps/linux"
-    fi
-    if [ "$(cat "$linux/generic/wanted" 2>/dev/null)" != "${kernel_modules[*]}" ]; then
-        package=$(latest_kernel linux-image-amd64)
-        deb=$(fetch_binary "$package")
-        rm -rf "$linux/generic.tmp"
-        mkdir -p "$linux/generic.tmp/modules"
-        dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$linux/generic.tmp" --wildcards './boot/vmlinuz-*' "${wanted[@]}" ||
-            die "$package does not hold the kernel and the modules that the tests need"
-        find "$linux/generic.tmp/lib" -name '*.ko' -exec mv -t "$linux/generic.tmp/modules" {} +
-        mv "$linux"/generic.tmp/boot/vmlinuz-* "$linux/generic.tmp/vmlinuz"
-        rm -rf "$linux/generic.tmp/boot" "$linux/generic.tmp/lib"
-        echo "${kernel_modules[*]}" >"$linux/generic.tmp/wanted"
-        rm -rf "$linux/generic"
-        mv "$linux/generic.tmp" "$linux/generic"
-        say "$package -> build/deps/linux/generic"
-    fi
+    keep_kernel cloud linux-image-cloud-amd64 "${cloud_modules[@]}"
+    keep_kernel generic linux-image-amd64 "${kernel_modules[@]}"
     if [ ! -x "$linux/busybox" ]; then
         deb=$(fetch_binary busybox-static)
         dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$linux/busybox" || die "busybox-static holds no /bin/busybox"

@@ -60,8 +60,8 @@ def test_guests_talk(lab):
         for name, n in (("server", 11), ("client", 12)))
     modules = ["virtio_pci", "virtio_net"]
     l = lab({"lan": {"lan": {}}, "host": {"host1": {"machine": "bochs", "lan": "lan", "memory": 768, "ips": IPS, "ini": ini,
-                                "files": {"vmlinuz": guest.kernel("generic"), "server.img": guest.initramfs(SERVER, modules=modules),
-                                          "client.img": guest.initramfs(CLIENT, modules=modules)}}}})
+                                "files": {"vmlinuz": guest.kernel("cloud"), "server.img": guest.initramfs(SERVER, modules=modules, flavour="cloud"),
+                                          "client.img": guest.initramfs(CLIENT, modules=modules, flavour="cloud")}}}})
     l.start()
     console = l["host1"].console
     console.expect(r"server\| guest: 256 KiB came from 10\.7\.0\.12 unharmed", 900)

@@ -43,31 +43,31 @@ done
 
 def kernel(flavour):
     """The path of Debian's kernel: `cloud` (NVMe, VT-d and ext4 built in) or `generic` (drivers are modules)."""
-    path = os.path.join(LINUX, "vmlinuz" if flavour == "cloud" else os.path.join(flavour, "vmlinuz"))
+    path = os.path.join(LINUX, flavour, "vmlinuz")
     if not os.path.exists(path):
         raise LabError(f"{path} is missing: run 'make deps'")
     return path
 
 
-def _module(name):
-    path = os.path.join(LINUX, "generic", "modules", name + ".ko")
+def _module(name, flavour):
+    path = os.path.join(LINUX, flavour, "modules", name + ".ko")
     if not os.path.exists(path):
-        path = os.path.join(LINUX, "generic", "modules", name.replace("_", "-") + ".ko")
+        path = os.path.join(LINUX, flavour, "modules", name.replace("_", "-") + ".ko")
     try:
         with open(path, "rb") as f:
             return os.path.basename(path)[:-3], f.read()
     except OSError:
-        raise LabError(f"the kernel's module {name} is not in build/deps/linux/generic/modules: tools/deps.sh says which are kept") from None
+        raise LabError(f"the kernel's module {name} is not in build/deps/linux/{flavour}/modules: tools/deps.sh says which are kept") from None
 
 
-def modules_in_order(wanted):
+def modules_in_order(wanted, flavour="generic"):
     """{name: content}, each after those it depends on (its `depends` and `softdep` lines)."""
     result = {}
 
     def add(name, above=()):
         if name in above:
             return
-        name, data = _module(name)
+        name, data = _module(name, flavour)
         if name in result:
             return
         found = re.search(rb"\0depends=([^\0]*)\0", data)
@@ -97,8 +97,8 @@ def cpio(files):
     return b"".join(out)
 
 
-def initramfs(script, modules=(), programs=(), files=None):
-    """An initramfs. `modules`: of the generic kernel; `programs`: names found on this machine's PATH, or paths in this tree; `files`: {path: bytes}."""
+def initramfs(script, modules=(), programs=(), files=None, flavour="generic"):
+    """An initramfs. `modules`: of the kernel of that flavour; `programs`: names found on this machine's PATH, or paths in this tree; `files`: {path: bytes}."""
     content = {"bin/busybox": os.path.join(LINUX, "busybox")}
     for program in programs:
         path = os.path.join(ROOT, program) if "/" in program else shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -107,7 +107,7 @@ def initramfs(script, modules=(), programs=(), files=None):
         content["usr/bin/" + os.path.basename(path)] = path
         for library in _libraries(path):
             content[library.lstrip("/")] = library
-    loaded = modules_in_order(modules)
+    loaded = modules_in_order(modules, flavour)
     tree = {}
 
     def put(path, mode, data):
