@@ -162,8 +162,17 @@ static unsigned mmio_piece(const struct mmio_range *range, uint64_t gpa, unsigne
     return piece;
 }
 
+/// Does one device take the access as it is? Nearly always.
+static bool is_whole(const struct mmio_range *range, uint64_t gpa, unsigned size)
+{
+    return range && !(size & (size - 1)) && size <= range->size - (gpa - range->base);
+}
+
 uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size)
 {
+    const struct mmio_range *whole = io_space_find_mmio(io, gpa);
+    if (__builtin_expect(is_whole(whole, gpa, size), 1))
+        return whole->read(whole->dev, gpa - whole->base, size) & ones(size);
     uint64_t value = 0;
     bool owned = false;
     for (unsigned done = 0; done < size;) {
@@ -181,6 +190,11 @@ uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size)
 
 void io_space_mmio_write(struct io_space *io, uint64_t gpa, unsigned size, uint64_t value)
 {
+    const struct mmio_range *whole = io_space_find_mmio(io, gpa);
+    if (__builtin_expect(is_whole(whole, gpa, size), 1)) {
+        whole->write(whole->dev, gpa - whole->base, size, value & ones(size));
+        return;
+    }
     bool owned = false;
     for (unsigned done = 0; done < size;) {
         const struct mmio_range *range = io_space_find_mmio(io, gpa + done);
