@@ -102,7 +102,7 @@ $(LIBC) $(LIBC_EFI) $(FONT):
 
 bearssl_vector := $(patsubst %,build/obj/target/$(BEARSSL)/src/%.c.o,symcipher/chacha20_sse2 symcipher/aes_x86ni symcipher/aes_x86ni_ctr hash/ghash_pclmul)
 $(bearssl_vector): target := $(filter-out -mgeneral-regs-only,$(target)) -msse4.1 -maes -mpclmul
-$(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment
+$(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment -fbuiltin
 
 # ---- bare-metal objects ----------------------------------------------------------------------------------------------
 build/obj/target/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC)

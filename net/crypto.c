@@ -7,6 +7,8 @@
 #include <bearssl.h>
 #include <string.h>
 
+// This tree is compiled without builtins: copies of a few bytes, for every frame, ask for them by name.
+
 void crypto_wipe(void *bytes, size_t size)
 {
     memset(bytes, 0, size);
@@ -18,8 +20,8 @@ bool crypto_equal(const void *a, const void *b, size_t size)
     const uint8_t *x = a, *y = b;
     uint64_t differ = 0, p, q;
     for (; size >= sizeof p; size -= sizeof p, x += sizeof p, y += sizeof q) {
-        memcpy(&p, x, sizeof p);
-        memcpy(&q, y, sizeof q);
+        __builtin_memcpy(&p, x, sizeof p);
+        __builtin_memcpy(&q, y, sizeof q);
         differ |= p ^ q;
     }
     for (size_t i = 0; i < size; i++)
@@ -69,7 +71,7 @@ static void chachapoly(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void
                        void *data, size_t size, uint8_t tag[CRYPTO_TAG], br_chacha20_run run, int encrypt)
 {
     uint8_t iv[12] = {0};
-    memcpy(iv + 4, &nonce, sizeof nonce);
+    __builtin_memcpy(iv + 4, &nonce, sizeof nonce);
     struct fpu_borrowed registers;
     fpu_borrow(&registers);
     br_poly1305_ctmulq_run(key, iv, data, size, ad, ad_size, tag, run, encrypt);
@@ -111,7 +113,7 @@ void crypto_cipher_set(struct crypto_cipher *c, const uint8_t key[CRYPTO_KEY], b
     static const uint8_t iv[12];
     memset(c, 0, sizeof *c);
     c->aes = aes;
-    memcpy(c->key, key, sizeof c->key);
+    __builtin_memcpy(c->key, key, sizeof c->key);
     if (!aes)
         return;
     crypto_hmac(c->key, key, "farbus AESGCM", 13, NULL, 0); // one key, one cipher
@@ -130,7 +132,7 @@ static uint32_t chacha20_blocks(const void *key, const void *iv, uint32_t cc, vo
         return br_chacha20_sse2_run(key, iv, cc, data, (size + 63) & ~(size_t)63);
     uint8_t block[64] = {0}; // the key of Poly1305
     br_chacha20_sse2_run(key, iv, cc, block, sizeof block);
-    memcpy(data, block, size);
+    __builtin_memcpy(data, block, size);
     return 1;
 }
 
@@ -141,11 +143,11 @@ static void gcm_crypt(const struct crypto_cipher *c, const uint8_t iv[12], uint8
 {
     uint64_t first[8] = {0}, word;
     br_aes_x86ni_ctr_run(schedule(c), iv, 1, first, sizeof first);
-    memcpy(mask, first, 16);
+    __builtin_memcpy(mask, first, 16);
     for (size_t i = 0; i < 48 && i < size; i += 8) {
-        memcpy(&word, data + i, 8);
+        __builtin_memcpy(&word, data + i, 8);
         word ^= first[2 + i / 8];
-        memcpy(data + i, &word, 8);
+        __builtin_memcpy(data + i, &word, 8);
     }
     if (size > 48)
         br_aes_x86ni_ctr_run(schedule(c), iv, 5, data + 48, (size - 48 + 63) & ~(size_t)63);
@@ -156,7 +158,7 @@ static void gcm_hash(const struct crypto_cipher *c, const void *ad, size_t ad_si
                      size_t size, uint8_t y[16])
 {
     uint64_t lengths[2] = {__builtin_bswap64(ad_size * 8), __builtin_bswap64(size * 8)};
-    memset(y, 0, 16);
+    __builtin_memset(y, 0, 16);
     br_ghash_pclmul(y, c->h, ad, ad_size);
     br_ghash_pclmul(y, c->h, data, size);
     br_ghash_pclmul(y, c->h, lengths, sizeof lengths);
@@ -165,11 +167,11 @@ static void gcm_hash(const struct crypto_cipher *c, const void *ad, size_t ad_si
 static void mask_tag(uint8_t tag[CRYPTO_TAG], const uint8_t y[16], const uint8_t mask[16])
 {
     uint64_t a[2], b[2];
-    memcpy(a, y, sizeof a);
-    memcpy(b, mask, sizeof b);
+    __builtin_memcpy(a, y, sizeof a);
+    __builtin_memcpy(b, mask, sizeof b);
     a[0] ^= b[0];
     a[1] ^= b[1];
-    memcpy(tag, a, sizeof a);
+    __builtin_memcpy(tag, a, sizeof a);
 }
 
 void crypto_cipher_seal(const struct crypto_cipher *c, uint64_t nonce, const void *ad, size_t ad_size,
@@ -181,7 +183,7 @@ void crypto_cipher_seal(const struct crypto_cipher *c, uint64_t nonce, const voi
     }
     uint8_t iv[12] = {0}, mask[16], y[16];
     nonce = __builtin_bswap64(nonce);
-    memcpy(iv + 4, &nonce, sizeof nonce);
+    __builtin_memcpy(iv + 4, &nonce, sizeof nonce);
     struct fpu_borrowed registers;
     fpu_borrow(&registers);
     gcm_crypt(c, iv, mask, data, size);
@@ -200,7 +202,7 @@ enum status crypto_cipher_open(const struct crypto_cipher *c, uint64_t nonce, co
     }
     uint8_t iv[12] = {0}, mask[16], y[16];
     nonce = __builtin_bswap64(nonce);
-    memcpy(iv + 4, &nonce, sizeof nonce);
+    __builtin_memcpy(iv + 4, &nonce, sizeof nonce);
     struct fpu_borrowed registers;
     fpu_borrow(&registers);
     gcm_hash(c, ad, ad_size, data, size, y);

@@ -29,7 +29,7 @@ size_t seal_frame(struct seal *s, const struct wire_frame *frame, size_t size, v
     *out = *frame;
     out->type |= WIRE_SEALED;
     out->length = (uint16_t)(size + WIRE_SEAL_BYTES);
-    memcpy(counter, &n, sizeof n);
+    __builtin_memcpy(counter, &n, sizeof n);
     memcpy(body, frame + 1, body_size);
     crypto_cipher_seal(&s->send, n, out, sizeof *out, body, body_size, body + body_size);
     return size + WIRE_SEAL_BYTES;
@@ -62,7 +62,7 @@ enum status seal_open(struct seal *s, const void *bytes, size_t size, struct wir
     const uint8_t *counter = (const uint8_t *)(frame + 1), *body = counter + sizeof(uint64_t);
     size_t body_size = size - sizeof *frame - WIRE_SEAL_BYTES;
     uint64_t n;
-    memcpy(&n, counter, sizeof n);
+    __builtin_memcpy(&n, counter, sizeof n);
     if (was_taken(s, n))
         return ERR_BUSY;
     uint64_t ahead = (n >> SEAL_REKEY_SHIFT) - s->generation; // ~0: the generation before

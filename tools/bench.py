@@ -47,9 +47,22 @@ ROWS = {
     "mmio_read.request": ("  of it: exit to doorbell", None, ""),
     "mmio_read.completion": ("  of it: frame taken from the NIC to VM entry", None, ""),
     "mmio_read_l2": ("  all of it, by l2", 4000, ""),
+    "posted_write_sealed": ("posted MMIO write with keys (udp, AES-GCM)", None, ""),
+    "mmio_read_sealed": ("MMIO read with keys, both host halves (udp, AES-GCM)", None, ""),
+    "posted_write_sealed_l2": ("  the write by l2", None, ""),
+    "mmio_read_sealed_l2": ("  the read by l2", None, ""),
+    "seal.aes.64": ("frame of 64 bytes behind its header sealed, AES-GCM", None, ""),
+    "open.aes.64": ("  opened", None, ""),
+    "seal.aes.1400": ("frame of 1,400 bytes sealed, AES-GCM", None, ""),
+    "open.aes.1400": ("  opened", None, ""),
+    "seal.chacha.64": ("frame of 64 bytes sealed, ChaCha20-Poly1305", None, ""),
+    "seal.chacha.1400": ("frame of 1,400 bytes sealed, ChaCha20-Poly1305", None, ""),
+    "handshake.host": ("handshake at the host, five X25519 multiplications", None, ""),
+    "handshake.remote": ("handshake at the remote", None, ""),
+    "handshake.mac": ("MAC of a HELLO: what a stranger's costs", None, ""),
     "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
     "memory_kept": ("memory kept from guests, KiB", 16 * 1024 + GUEST_MEMORY_MIB * 1024 // 100, "SimpleVisor 2 MiB, BitVisor 128 MiB"),
-    "text.hv.elf": ("hv.elf text without lwIP and newlib, bytes", 256 * 1024, ""),
+    "text.hv.elf": ("hv.elf text without lwIP, newlib and BearSSL, bytes", 256 * 1024, ""),
 }
 
 
@@ -60,8 +73,8 @@ def lab_local():
                                       f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\ncmdline = remote=0\n"}}}
 
 
-def lab_remote(carrier, rows):
-    return {"lan": {"lan": {"pcap": True}},
+def lab_remote(carrier, rows, security):
+    return {"lab": {"security": security}, "lan": {"lan": {"pcap": True}},
             "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "files": {"bench.elf": "build/guests/bench.elf"},
                                "ini": f"[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\ncarrier = {carrier}\n"
                                       f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\nbus = flat\nwait = 600\n"
@@ -121,9 +134,27 @@ def trace_paths(text):
 ALL_ROWS = "first_touch_2m,mmio_write,mmio_write_drained,mmio_read,dma_map_read,dma_map_write,io_read,io_write"
 
 
-def run_remote(folder, carrier, rows):
-    """The figures, and what was on the wire, with links on this carrier."""
-    with Lab.load(lab_remote(carrier, rows), os.path.join(folder, carrier)) as lab:
+def run_seal(folder):
+    """What sealing costs, by the selftest image on the same emulated CPU."""
+    ini = "[node]\nname = self\nrole = remote\naddress = dhcp\n"
+    with Lab.load({"host": {"self": {"machine": "bochs", "memory": 256, "nic": "none", "ini": ini, "elf": "",
+                                     "files": {"remote-fw.elf": "build/selftest.elf"}}}}, os.path.join(folder, "seal")) as lab:
+        lab.start()
+        console = lab["self"].console
+        console.expect(r"selftest: ready", 300)
+        console.send("seal\n")
+        console.expect(r"seal: right, vector registers untouched", 120)
+        values = {}
+        for m in console.seen(r"seal\.(\w+\.\d+) = (\d+), open = (\d+)"):
+            values[f"seal.{m[1]}"], values[f"open.{m[1]}"] = int(m[2]), int(m[3])
+        m = console.seen(r"handshake\.host = (\d+), remote = (\d+), mac = (\d+)")[-1]
+        values.update({f"handshake.{key}": int(n) for key, n in zip(("host", "remote", "mac"), m.groups())})
+        return values
+
+
+def run_remote(folder, carrier, rows, security="none"):
+    """The figures, and what was on the wire, with links on this carrier; with keys the latter cannot be read."""
+    with Lab.load(lab_remote(carrier, rows, security), os.path.join(folder, f"{carrier}-{security}")) as lab:
         lab.start()
         console = lab["host1"].console
         console.expect(r"host: up", 300)
@@ -144,7 +175,7 @@ def run_remote(folder, carrier, rows):
         names = {int(m[1]): m[2] for m in console.seen(r"bench: mark (\d+) = before (\w+)")}
         operations = {m[1]: int(m[2]) for m in console.seen(r"bench: (\w+)\.operations = (\d+)")}
         lab["remote1"].stop()
-        return values, wire(lab.pcap("lan"), names, operations)
+        return values, {} if security == "keys" else wire(lab.pcap("lan"), names, operations)
 
 
 def frames(path):
@@ -214,13 +245,17 @@ def main():
         values = run_local(arguments.keep)
         remote, on_wire = run_remote(arguments.keep, "udp", ALL_ROWS)
         l2, on_wire_l2 = run_remote(arguments.keep, "l2", ALL_ROWS)
+        sealed, _ = run_remote(arguments.keep, "udp", ALL_ROWS, "keys")
+        sealed_l2, _ = run_remote(arguments.keep, "l2", ALL_ROWS, "keys")
+        values.update(run_seal(arguments.keep))
     except LabError as e:
         sys.exit(f"bench: {e}")
     values.update(remote)
-    values.update({f"{key}_l2": l2[key] for key in ("posted_write", "mmio_read")})
+    for suffix, figures_of in (("l2", l2), ("sealed", sealed), ("sealed_l2", sealed_l2)):
+        values.update({f"{key}_{suffix}": figures_of[key] for key in ("posted_write", "mmio_read")})
     on_wire.update({f"{row} (l2)": numbers for row, numbers in on_wire_l2.items()})
     texts = {elf: text_sizes(os.path.join(ROOT, "build", elf)) for elf in ("hv.elf", "remote-fw.elf")}
-    values["text.hv.elf"] = sum(n for room, n in texts["hv.elf"].items() if room not in ("lwip", "newlib"))
+    values["text.hv.elf"] = sum(n for room, n in texts["hv.elf"].items() if room not in ("lwip", "newlib", "bearssl"))
 
     print(f"\n{'what (instructions unless it says otherwise)':68} {'measured':>12} {'goal':>12}       peers, same bench")
     report = {}

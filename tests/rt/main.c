@@ -16,6 +16,7 @@
 #include "rt/trace.h"
 #include "rt/x86.h"
 #include "tests/rt/iommu.h"
+#include "tests/rt/seal.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,6 +245,7 @@ static const struct shell_command commands[] = {
     {"nested", "a panic inside a panic", run_nested},
     {"elsewhere", "a panic on another CPU", run_elsewhere},
     {"iommu", "what edu reaches through VT-d", run_iommu},
+    {"seal", "what sealed frames and handshakes cost", run_seal},
     {"off", "", run_off},
     {"reset", "", run_reset},
 };

@@ -37,6 +37,7 @@ def test_machine(lab, spec, cpus):
     # QEMU has no #GP for MSRs that are not there; Bochs has
     say(machine, "fixup", rf"fixup: PAT 1, MSR 0x123456 {int(spec is QEMU)}$")
     say(machine, "nmi", r"warning: NMI on CPU 0 \(number 1\)$")
+    say(machine, "seal", r"seal: right, vector registers untouched, random numbers from the (CPU|clock)$", 120)
     say(machine, "release", r"loader memory released$")
     machine.console.send("off\n")
     assert machine.wait(60), "the machine did not power off"
