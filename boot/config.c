@@ -3,6 +3,7 @@
 // value. Rules that need the whole file (a key that makes sense for one role only, a device given twice) come
 // after the last line.
 #include "boot/config.h"
+#include "boot/config_security.h"
 #include "boot/value.h"
 #include <ini.h> // as the Makefile sets it up: one line is one line, sections are reported, the first error ends it
 #include <string.h>
@@ -23,11 +24,10 @@ struct parser {
     enum section section;
     struct boot_guest *guest; // of SECTION_GUEST
     struct boot_peer *peer;   // of SECTION_PEER
-    uint32_t node_line;       // of "[node]", 0: not seen
     /// Line each key was given last, by index into the section's table; 0: not given. Of this guest, this
     /// peer.
     uint32_t key_lines[SECTIONS][KEYS_MAX];
-    uint32_t key_line, psk_line, security_line;
+    struct config_lines lines;
     uint32_t peer_line, lend_line, gateway_line;
     uint32_t dma_line; // of this guest
 };
@@ -156,19 +156,19 @@ static enum status bad_key(struct parser *p, const char *name)
 
 static enum status set_key(struct parser *p, const char *value)
 {
-    p->key_line = p->line;
+    p->lines.key = p->line;
     return value_key(value, p->info->keys.key) ? OK : bad_key(p, "key");
 }
 
 static enum status set_psk(struct parser *p, const char *value)
 {
-    p->psk_line = p->line;
+    p->lines.psk = p->line;
     return value_key(value, p->info->keys.psk) ? OK : bad_key(p, "psk");
 }
 
 static enum status set_security(struct parser *p, const char *value)
 {
-    p->security_line = p->line;
+    p->lines.security = p->line;
     return strcmp(value, "none") == 0
                ? OK
                : bad_value(p, "security", value,
@@ -207,8 +207,7 @@ static const struct key node_table[] = {
     {"name", false, set_node_name},  {"role", false, set_role},    {"address", false, set_address},
     {"gateway", false, set_gateway}, {"peer", false, set_peer},    {"console", false, set_console},
     {"key", false, set_key},         {"psk", false, set_psk},      {"security", false, set_security},
-    {"lend", true, set_lend},        {"nic", false, set_node_nic},
-    {"carrier", false, set_carrier},
+    {"lend", true, set_lend},        {"nic", false, set_node_nic}, {"carrier", false, set_carrier},
 };
 
 // [guest NAME]
@@ -444,9 +443,9 @@ static enum status finish_guest(struct parser *p)
 
 static enum status begin_node(struct parser *p)
 {
-    if (p->node_line != 0)
-        return refuse_here(p, ERR_INVAL, "a second [node] section; the first is in line %u", p->node_line);
-    p->node_line = p->line;
+    if (p->lines.node != 0)
+        return refuse_here(p, ERR_INVAL, "a second [node] section; the first is in line %u", p->lines.node);
+    p->lines.node = p->line;
     p->section = SECTION_NODE;
     return OK;
 }
@@ -604,73 +603,14 @@ static char *read_line(char *line, int room, void *stream)
 
 // Rules about the whole
 
-static bool is_peer(const struct boot_keys *k, const char *name)
-{
-    for (uint32_t i = 0; i < k->peer_count; i++)
-        if (strcmp(k->peers[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/// Every device is at a node that we can speak with.
-static enum status check_devices(struct parser *p)
-{
-    const struct boot_info *info = p->info;
-    for (uint32_t i = 0; i < info->guest_count; i++) {
-        for (uint32_t j = 0; j < info->guests[i].device_count; j++) {
-            const struct boot_device *d = &info->guests[i].devices[j];
-            p->line = d->ini_line;
-            if (info->node.security == BOOT_SECURITY_MISSING)
-                return refuse_here(p, ERR_DENIED,
-                                   "a device of node '%s', but [node] has neither 'key' and 'psk' (run "
-                                   "tools/farbus-keygen) nor 'security = none' (for networks that you trust)",
-                                   d->node);
-            if (info->node.security == BOOT_SECURITY_KEYS && !is_peer(&info->keys, d->node))
-                return refuse_here(p, ERR_DENIED,
-                                   "a device of node '%s', but no [peer %s] section has its public key",
-                                   d->node, d->node);
-        }
-    }
-    return OK;
-}
-
-static enum status check_security(struct parser *p)
-{
-    struct boot_node *n = &p->info->node;
-    const struct boot_keys *k = &p->info->keys;
-    n->security = p->security_line != 0 ? BOOT_SECURITY_NONE
-                  : p->key_line != 0    ? BOOT_SECURITY_KEYS
-                                        : BOOT_SECURITY_MISSING;
-    p->line = p->key_line != 0 ? p->key_line : p->psk_line;
-    if ((p->key_line == 0) != (p->psk_line == 0))
-        return refuse_here(p, ERR_INVAL, "'key' and 'psk' belong together; run tools/farbus-keygen");
-    if (p->security_line != 0 && p->key_line != 0)
-        return refuse_here(p, ERR_INVAL, "a key, but 'security = none' in line %u", p->security_line);
-    if (k->peer_count != 0 && n->security != BOOT_SECURITY_KEYS) {
-        p->line = k->peers[0].ini_line;
-        return refuse_here(p, ERR_INVAL, "[peer %s], but [node] has no 'key' and 'psk'", k->peers[0].name);
-    }
-    p->line = p->node_line;
-    if (is_peer(k, n->name))
-        return refuse_here(p, ERR_INVAL, "[peer %s] is this node itself; a peer is another machine", n->name);
-    if (n->role == BOOT_ROLE_REMOTE && n->security == BOOT_SECURITY_MISSING)
-        return refuse_here(
-            p, ERR_DENIED,
-            "[node] has neither 'key' and 'psk' (run tools/farbus-keygen) nor 'security = none' (for "
-            "networks that you trust)");
-    if (n->role == BOOT_ROLE_REMOTE && n->security == BOOT_SECURITY_KEYS && k->peer_count == 0)
-        return refuse_here(p, ERR_INVAL, "no [peer NAME] section: no host could use this remote's devices");
-    return check_devices(p);
-}
-
 static enum status check_whole(struct parser *p)
 {
     const struct boot_info *info = p->info;
     const struct boot_node *n = &info->node;
-    if (p->node_line == 0)
+    if (p->lines.node == 0)
         return refuse(p->why, ERR_INVAL, "%s: no [node] section; it needs at least 'name =' and 'role ='",
                       p->path);
-    p->line = p->node_line;
+    p->line = p->lines.node;
     if (n->name[0] == '\0')
         return refuse_here(p, ERR_INVAL, "[node] has no 'name = NAME' line");
     if (n->role == 0)
@@ -695,7 +635,7 @@ static enum status check_whole(struct parser *p)
         return refuse_here(p, ERR_INVAL, "gateway %u.%u.%u.%u is not in the network of %u.%u.%u.%u/%u",
                            n->gateway[0], n->gateway[1], n->gateway[2], n->gateway[3], n->address[0],
                            n->address[1], n->address[2], n->address[3], n->prefix);
-    return check_security(p);
+    return config_check_security(p->path, p->info, &p->lines, p->why);
 }
 
 enum status config_parse(const char *path, const char *text, size_t size, struct boot_info *info,
