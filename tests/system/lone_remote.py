@@ -57,6 +57,12 @@ class Remote:
         self.hosts += 1
         return peer.Station(self.lan, f"02:00:00:00:00:{self.hosts:02x}", f"10.9.0.{100 + self.hosts}")
 
+    def sealed_link(self, node, keys):
+        """A link of a host with these keys (noise.Keys), not yet opened, at a station of its own."""
+        station = self.station()
+        station.keys = keys
+        return peer.Link(station, IP, node, NODE)
+
     def link(self, node, station=None):
         return peer.Link(station or self.host, IP, node, NODE).open()
 

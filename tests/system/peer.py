@@ -22,6 +22,7 @@ import socket
 import struct
 import time
 
+import noise
 import wire as w
 
 BROADCAST = b"\xff" * 6
@@ -87,6 +88,8 @@ class Station:
         self.links = []
         self.handshakes = []     # (ip, type, epoch, w.HelloAck or w.Bye), in order
         self.boot_ids = {}       # of the hosts that run here
+        self.keys = None         # noise.Keys: then everything is sealed
+        self.heartbeat = -1      # with keys: the newest counter of an announcement
         self.attempts = collections.Counter()
         lan.stations.append(self)
 
@@ -127,7 +130,33 @@ class Station:
             self.neighbours[datagram.source] = source
             self.farbus(w.Frame(datagram.source, datagram.payload).check())
 
+    def unsealed(self, frame):
+        """The plain frame, or None when it is for none of our sessions. What a remote must not send raises."""
+        if not frame.type & noise.SEALED:
+            raise PeerError("a frame that is not sealed")
+        kind = frame.type & ~noise.SEALED
+        if kind == w.ANNOUNCE:
+            plain, counter = self.keys.announcement(frame.raw)
+            if counter < self.heartbeat:
+                raise PeerError("an announcement whose counter goes back")
+            self.heartbeat = counter
+            return w.Frame(frame.source, plain)
+        for link in self.links:
+            if link.epoch == frame.epoch and link.remote == frame.source:
+                if kind == w.HELLO_ACK and link.noise:
+                    plain = self.keys.hello_ack(link.noise, frame.raw)
+                    link.session, link.noise = noise.Session(link.noise), None
+                    return w.Frame(frame.source, plain)
+                if kind != w.HELLO_ACK and link.session:
+                    return w.Frame(frame.source, link.session.open(frame.raw))
+        return None
+
     def farbus(self, frame):
+        if self.keys:
+            frame = self.unsealed(frame)
+            if frame is None:
+                return
+            frame.check()
         if frame.type == w.ANNOUNCE:
             self.announced(frame.source, w.parse_announce(frame.body))
         elif frame.type in (w.HELLO_ACK, w.BYE):
@@ -182,6 +211,8 @@ class Link:
         self.boot_id = station.boot_ids.setdefault(node, random.getrandbits(31) | 1)
         self.frame_max = frame_max
         self.epoch = 0
+        self.noise = self.session = None  # with keys: what waits for HELLO_ACK; the keys of the session
+        self.log = []                     # every frame as it was sent
         self.open_ = False
         self.keepalive = True
         self.last_sent = 0.0
@@ -211,6 +242,10 @@ class Link:
         self.duplicates = 0
         self.tag = 0
         hello = self.hello_frame(self.epoch, **changes)
+        if self.station.keys:
+            hello, self.noise = self.station.keys.hello(hello)
+            self.session = None
+        self.log.append(hello)
         self.say(lambda: self.station.udp(self.remote, hello), lambda: self.answers(w.HELLO_ACK), "an answer to HELLO")
         answer = self.answers(w.HELLO_ACK)[0]
         if answer.status == 0:
@@ -256,6 +291,9 @@ class Link:
     # --- frames ---
     def raw(self, payload):
         self.last_sent = time.monotonic()
+        if self.session:
+            payload = self.session.seal(payload)
+        self.log.append(payload)
         self.station.udp(self.remote, payload)
 
     def sack(self):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Somebody on the LAN sends both ends frames that are broken in every way, in the name of the other end and with the session's own epoch.
-They are dropped and counted; the guest that works meanwhile notices nothing. (docs/protocol.md: this version has no authentication, so a
-well-formed forgery is another matter.)"""
+They are dropped and counted; the guest that works meanwhile notices nothing. (Links are without keys here, so a
+well-formed forgery is another matter: test_keys.py, test_sealed.py.)"""
 import os
 import random
 import struct
