@@ -57,7 +57,7 @@ gcc_inc  := $(shell $(CC) -print-file-name=include 2>/dev/null)
 bare     := -ffreestanding -nostdinc -isystem $(gcc_inc) -isystem $(deps_dir)/newlib/include -mno-red-zone -mgeneral-regs-only \
             -fno-omit-frame-pointer -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -ffunction-sections \
             -fdata-sections -ffile-prefix-map=$(CURDIR)/= -MMD -MP
-target   := -std=c17 -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. $(third_inc) $(zydis_def)
+target   := -std=c17 -O2 -g $(bare) -fno-pic -mcmodel=kernel -I. -include rt/builtin.h $(third_inc) $(zydis_def)
 efi      := -std=c17 -D_DEFAULT_SOURCE -O2 -g $(bare) -fpic -fshort-wchar -fvisibility=hidden -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -I. \
             -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -isystem $(INIH) $(inih_def)
 host     := -std=c17 -O1 -g -D_DEFAULT_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -MMD -MP -I. \

@@ -3,6 +3,11 @@
 #include "rt/memory.h"
 #include <string.h>
 
+#undef memcpy // rt/builtin.h
+#undef memmove
+#undef memset
+#undef memcmp
+
 // The compiler must not find a memmove in the loops below: it would call itself.
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
 
