@@ -13,6 +13,7 @@ struct carrier_path {
     uint32_t peer;        // IPv4 address, network order
     uint32_t header_size; // 0: nothing prepared
     uint64_t fresh_until; // time_ns() after which the carrier looks again
+    uint64_t now;         // time_ns() of who sends, if it has just looked; 0: the carrier looks itself
     uint8_t header[48];
     uint32_t header_sum; // carrier's own
 };

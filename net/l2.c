@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define SECOND       1000000000ull
-#define ETHERNET_MIN 60u     // without FCS: shorter frames are padded
-#define ETHERNET_FCS 4u      // some NICs leave it
+#define ETHERNET_MIN 60u // without FCS: shorter frames are padded
+#define ETHERNET_FCS 4u  // some NICs leave it
 
 // Offsets
 enum {
@@ -80,7 +80,7 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
 {
     if (size > frame_max(ctx))
         return ERR_RANGE;
-    uint64_t now = time_ns();
+    uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until) {
         enum status s = refresh(path, now);
         if (s != OK)

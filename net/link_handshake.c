@@ -42,6 +42,7 @@ static struct wire_frame header(enum wire_frame_type type, size_t size, uint32_t
 /// Handshake frames are repeated by whoever waits for the answer: a loss here needs no care.
 static void send_on(const struct carrier *carrier, struct carrier_path *path, const void *frame, size_t size)
 {
+    path->now = 0;
     enum status s = carrier->send(carrier->ctx, path, frame, size);
     if (s != OK)
         log_debug(ROOM, "handshake frame not sent: %s", status_name(s));

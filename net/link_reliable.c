@@ -46,6 +46,7 @@ static enum status hand_over(struct link *l, struct wire_frame *f, size_t size, 
     const void *out = f;
     if (l->sealed && (out = link_seal(l, f, &size)) == NULL)
         return OK; // lost: link_watch ends the session
+    l->path.now = now;
     enum status s = l->carrier->send(l->carrier->ctx, &l->path, out, size);
     if (s == ERR_BUSY) {
         l->carrier_busy = true;

@@ -126,7 +126,7 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
     (void)ctx;
     if (size > (size_t)nic->mtu - (PAYLOAD - IP))
         return ERR_RANGE;
-    uint64_t now = time_ns();
+    uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until && !refresh(path, now))
         return send_slowly(path->peer, frame, size);
 

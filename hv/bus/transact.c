@@ -313,8 +313,9 @@ static bool perform(struct remote_fn *fn, const struct request *q, uint16_t want
 /// May an access of the guest go to it? Waits for a reset that is under way.
 static bool answers(const struct remote_fn *fn)
 {
-    for (uint64_t until = deadline(); remote_fn_answers(fn) && fn->resetting && time_ns() < until;)
-        transact_wait();
+    if (__builtin_expect(fn->resetting, false))
+        for (uint64_t until = deadline(); remote_fn_answers(fn) && fn->resetting && time_ns() < until;)
+            transact_wait();
     if (remote_fn_answers(fn) && !fn->resetting)
         return true;
     bus_counts.absent++;
@@ -329,6 +330,8 @@ static bool begin(struct remote_fn *fn)
     if (!fn->mirror)
         return true;
     mirror_enter(fn->guest);
+    if (fn->mirror->state == MIRROR_OFF)
+        return true;
     mirror_before(fn, deadline());
     return remote_fn_answers(fn);
 }

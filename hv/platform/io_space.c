@@ -151,6 +151,23 @@ const struct mmio_range *io_space_find_mmio(const struct io_space *io, uint64_t 
     return at < io->mmio_count && io->mmio[at].base <= gpa ? &io->mmio[at] : NULL;
 }
 
+/// As io_space_find_mmio; who was accessed last is most often accessed next.
+static const struct mmio_range *mmio_find(struct io_space *io, uint64_t gpa)
+{
+    const struct mmio_range *last = &io->mmio[io->mmio_last];
+    if (io->mmio_last < io->mmio_count && gpa - last->base < last->size)
+        return last;
+    unsigned at = mmio_lower(io, gpa);
+    io->mmio_last = at;
+    return at < io->mmio_count && io->mmio[at].base <= gpa ? &io->mmio[at] : NULL;
+}
+
+/// In one piece, which is how nearly all accesses are.
+static bool mmio_whole(const struct mmio_range *range, uint64_t gpa, unsigned size)
+{
+    return range && (size & (size - 1)) == 0 && size <= range->size - (gpa - range->base);
+}
+
 /// Largest width a device is asked for at once: whole if it fits the range and is 1, 2, 4 or 8, else a piece
 /// of it.
 static unsigned mmio_piece(const struct mmio_range *range, uint64_t gpa, unsigned size)
@@ -175,8 +192,11 @@ uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size)
         return whole->read(whole->dev, gpa - whole->base, size) & ones(size);
     uint64_t value = 0;
     bool owned = false;
+    const struct mmio_range *whole = mmio_find(io, gpa);
+    if (mmio_whole(whole, gpa, size))
+        return whole->read(whole->dev, gpa - whole->base, size) & ones(size);
     for (unsigned done = 0; done < size;) {
-        const struct mmio_range *range = io_space_find_mmio(io, gpa + done);
+        const struct mmio_range *range = mmio_find(io, gpa + done);
         unsigned piece = range ? mmio_piece(range, gpa + done, size - done) : 1;
         uint64_t part = range ? range->read(range->dev, gpa + done - range->base, piece) : 0xff;
         owned |= range != NULL;
@@ -196,8 +216,13 @@ void io_space_mmio_write(struct io_space *io, uint64_t gpa, unsigned size, uint6
         return;
     }
     bool owned = false;
+    const struct mmio_range *whole = mmio_find(io, gpa);
+    if (mmio_whole(whole, gpa, size)) {
+        whole->write(whole->dev, gpa - whole->base, size, value & ones(size));
+        return;
+    }
     for (unsigned done = 0; done < size;) {
-        const struct mmio_range *range = io_space_find_mmio(io, gpa + done);
+        const struct mmio_range *range = mmio_find(io, gpa + done);
         unsigned piece = range ? mmio_piece(range, gpa + done, size - done) : 1;
         if (range)
             range->write(range->dev, gpa + done - range->base, piece, value >> (done * 8) & ones(piece));

@@ -40,6 +40,7 @@ struct io_space {
     struct port_range ports[IO_PORT_RANGES_MAX];
     struct mmio_range mmio[IO_MMIO_RANGES_MAX]; // sorted by base
     unsigned port_count, mmio_count;
+    unsigned mmio_last; // index of the range that was accessed last
     uint64_t unowned_port_reads, unowned_port_writes, unowned_mmio_reads, unowned_mmio_writes;
 };
 
