@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, MADT, MCFG, DMAR, DSDT. The DSDT's AML is compiled from
-// dsdt.asl by iasl. Pure: fills a buffer. Compiles on the build machine.
+// The guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, MADT, MCFG, DMAR, DSDT. The DSDT's AML is compiled
+// from dsdt.asl by iasl. Pure: fills a buffer. Compiles on the build machine.
 #pragma once
 #include "rt/status.h"
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 
 struct acpi_machine {
     uint32_t cpus;
-    bool iommu; // there is one: DMAR
+    bool iommu;       // there is one: DMAR
     const void *dsdt; // AML, header included
     size_t dsdt_size;
 };

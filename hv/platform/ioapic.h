@@ -18,8 +18,8 @@ struct interrupt_message {
     bool level;
 };
 
-/// The interrupt that a write of `data` to `address` means (SDM vol. 3, 11.11.1). False: none, it is a write to
-/// memory.
+/// The interrupt that a write of `data` to `address` means (SDM vol. 3, 11.11.1). False: none, it is a write
+/// to memory.
 static inline bool interrupt_message_from(uint64_t address, uint32_t data, struct interrupt_message *m)
 {
     if (address >> 20 != 0xfee)
