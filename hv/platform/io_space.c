@@ -162,12 +162,6 @@ static const struct mmio_range *mmio_find(struct io_space *io, uint64_t gpa)
     return at < io->mmio_count && io->mmio[at].base <= gpa ? &io->mmio[at] : NULL;
 }
 
-/// In one piece, which is how nearly all accesses are.
-static bool mmio_whole(const struct mmio_range *range, uint64_t gpa, unsigned size)
-{
-    return range && (size & (size - 1)) == 0 && size <= range->size - (gpa - range->base);
-}
-
 /// Largest width a device is asked for at once: whole if it fits the range and is 1, 2, 4 or 8, else a piece
 /// of it.
 static unsigned mmio_piece(const struct mmio_range *range, uint64_t gpa, unsigned size)
@@ -187,14 +181,11 @@ static bool is_whole(const struct mmio_range *range, uint64_t gpa, unsigned size
 
 uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size)
 {
-    const struct mmio_range *whole = io_space_find_mmio(io, gpa);
+    const struct mmio_range *whole = mmio_find(io, gpa);
     if (__builtin_expect(is_whole(whole, gpa, size), 1))
         return whole->read(whole->dev, gpa - whole->base, size) & ones(size);
     uint64_t value = 0;
     bool owned = false;
-    const struct mmio_range *whole = mmio_find(io, gpa);
-    if (mmio_whole(whole, gpa, size))
-        return whole->read(whole->dev, gpa - whole->base, size) & ones(size);
     for (unsigned done = 0; done < size;) {
         const struct mmio_range *range = mmio_find(io, gpa + done);
         unsigned piece = range ? mmio_piece(range, gpa + done, size - done) : 1;
@@ -210,17 +201,12 @@ uint64_t io_space_mmio_read(struct io_space *io, uint64_t gpa, unsigned size)
 
 void io_space_mmio_write(struct io_space *io, uint64_t gpa, unsigned size, uint64_t value)
 {
-    const struct mmio_range *whole = io_space_find_mmio(io, gpa);
+    const struct mmio_range *whole = mmio_find(io, gpa);
     if (__builtin_expect(is_whole(whole, gpa, size), 1)) {
         whole->write(whole->dev, gpa - whole->base, size, value & ones(size));
         return;
     }
     bool owned = false;
-    const struct mmio_range *whole = mmio_find(io, gpa);
-    if (mmio_whole(whole, gpa, size)) {
-        whole->write(whole->dev, gpa - whole->base, size, value & ones(size));
-        return;
-    }
     for (unsigned done = 0; done < size;) {
         const struct mmio_range *range = mmio_find(io, gpa + done);
         unsigned piece = range ? mmio_piece(range, gpa + done, size - done) : 1;
