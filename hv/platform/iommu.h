@@ -35,8 +35,12 @@ struct iommu_scope {
 #define IOMMU_WRITE 0x2u
 
 struct guest_iommu_ops {
-    /// The guest's memory: NULL when it is not RAM; else `*contiguous` bytes may be used from there.
+    /// The guest's memory, to write: NULL when it is not RAM; else `*contiguous` bytes may be used from
+    /// there.
     void *(*memory)(void *ctx, uint64_t gpa, uint64_t *contiguous);
+    /// The same, to read: NULL also for RAM that nobody has touched yet, which is zero. A guest can have
+    /// thousands of its pages looked at, and should not get memory cleared for that.
+    const void *(*peek)(void *ctx, uint64_t gpa, uint64_t *contiguous);
     /// A word of it, at gpa, was written. May be NULL.
     void (*written)(void *ctx, uint64_t gpa);
     /// Before the guest's next instruction whatever it described must be in force. Called in its write of the

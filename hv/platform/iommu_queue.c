@@ -115,8 +115,9 @@ static bool wait(struct guest_iommu *u, uint64_t low, uint64_t high)
     if (low & WAIT_RESERVED || high & WAIT_RESERVED_2)
         return false;
     if (low & WAIT_SW) {
-        uint32_t *at = guest_bytes(u, high, sizeof *at);
-        if (!at)
+        uint64_t contiguous = 0;
+        uint32_t *at = u->ops.memory(u->ops.ctx, high, &contiguous);
+        if (!at || contiguous < sizeof *at)
             return false;
         __atomic_store_n(at, (uint32_t)(low >> 32), __ATOMIC_RELEASE);
         if (u->ops.written)
@@ -162,7 +163,7 @@ void iommu_queue_run(struct guest_iommu *u)
     while (good && *head != tail) {
         if (left < 16) {
             left = 0;
-            from = u->ops.memory(u->ops.ctx, (iqa & ~0xfffull) + *head, &left);
+            from = u->ops.peek(u->ops.ctx, (iqa & ~0xfffull) + *head, &left);
             if (!from || left < 16) {
                 good = false;
                 break;

@@ -116,11 +116,12 @@ static inline bool translating(const struct guest_iommu *u)
     return (u->reg[REG_GSTS / 4] & GCMD_TE) != 0;
 }
 
-/// `size` bytes of the guest's RAM at gpa, which must not cross its end or a hole; else NULL.
-static inline void *guest_bytes(const struct guest_iommu *u, uint64_t gpa, uint64_t size)
+/// `size` bytes of the guest's RAM at gpa, to read, which must not cross its end or a hole; else NULL, also
+/// when they are zero because nobody has touched them yet.
+static inline const void *guest_bytes(const struct guest_iommu *u, uint64_t gpa, uint64_t size)
 {
     uint64_t contiguous = 0;
-    void *at = u->ops.memory(u->ops.ctx, gpa, &contiguous);
+    const void *at = u->ops.peek(u->ops.ctx, gpa, &contiguous);
     return at && contiguous >= size ? at : NULL;
 }
 

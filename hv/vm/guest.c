@@ -166,6 +166,11 @@ static void *on_iommu_memory(void *ctx, uint64_t gpa, uint64_t *contiguous)
     return guest_memory_at(ctx, gpa, contiguous);
 }
 
+static const void *on_iommu_peek(void *ctx, uint64_t gpa, uint64_t *contiguous)
+{
+    return guest_memory_peek(ctx, gpa, contiguous);
+}
+
 static struct lapic *on_peer(void *ctx, uint32_t apic_id)
 {
     struct guest *g = ctx;
@@ -202,6 +207,7 @@ static void on_iommu_written(void *ctx, uint64_t gpa)
 static enum status build_iommu(struct guest *g)
 {
     const struct guest_iommu_ops ops = {.memory = on_iommu_memory,
+                                        .peek = on_iommu_peek,
                                         .written = on_iommu_written,
                                         .changed = guest_dma_changed,
                                         .message = guest_message,

@@ -175,6 +175,9 @@ MUST_CHECK enum status guest_memory_touch(struct guest *g, uint64_t gpa);
 bool guest_memory_zero_ahead(struct guest *g);
 /// Our view of guest RAM: NULL when not RAM, else *contiguous bytes may be used from there.
 void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous);
+/// The same, to read, and without making anything usable: NULL also where nobody has touched it, so that it
+/// is zero.
+const void *guest_memory_peek(const struct guest *g, uint64_t gpa, uint64_t *contiguous);
 /// What is done with RAM through guest_memory_at() has to be told, page by page: it may be mirrored for a
 /// device's DMA. guest_memory_write() and _fill() tell it themselves.
 static inline void guest_memory_written(struct guest *g, uint64_t gpa)

@@ -109,16 +109,28 @@ bool guest_memory_zero_ahead(struct guest *g)
     return true;
 }
 
-void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous)
+/// Piece i is RAM that is in use, and holds gpa.
+static void *in_piece(const struct guest *g, uint32_t i, uint64_t gpa, uint64_t *contiguous)
 {
-    uint32_t i = chunk_of(g, gpa);
-    if (i >= g->chunk_count || (g->chunk_state[i] != CHUNK_MAPPED && guest_memory_touch(g, gpa) != OK))
-        return NULL;
     uint64_t offset = gpa & (GUEST_CHUNK - 1);
     *contiguous = GUEST_CHUNK - offset;
     if (i == 0 && offset < GUEST_HOLE_START)
         *contiguous = GUEST_HOLE_START - offset;
     return (uint8_t *)phys_to_virt(g->chunks[i]) + offset;
+}
+
+void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *contiguous)
+{
+    uint32_t i = chunk_of(g, gpa);
+    if (i >= g->chunk_count || (g->chunk_state[i] != CHUNK_MAPPED && guest_memory_touch(g, gpa) != OK))
+        return NULL;
+    return in_piece(g, i, gpa, contiguous);
+}
+
+const void *guest_memory_peek(const struct guest *g, uint64_t gpa, uint64_t *contiguous)
+{
+    uint32_t i = chunk_of(g, gpa);
+    return i < g->chunk_count && g->chunk_state[i] == CHUNK_MAPPED ? in_piece(g, i, gpa, contiguous) : NULL;
 }
 
 static void written(struct guest *g, uint64_t gpa, uint64_t size)

@@ -36,6 +36,11 @@ static void *memory(void *ctx, uint64_t gpa, uint64_t *contiguous)
     return (high ? high_ram : low_ram) + at;
 }
 
+static const void *peek(void *ctx, uint64_t gpa, uint64_t *contiguous)
+{
+    return memory(ctx, gpa, contiguous);
+}
+
 static bool on_page(void *ctx, uint64_t page, uint64_t gpa, unsigned access)
 {
     unsigned *left = ctx;
@@ -134,7 +139,8 @@ static void act(const uint8_t *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct guest_iommu_ops ops = {.memory = memory, .changed = changed, .message = message};
+    const struct guest_iommu_ops ops = {
+        .memory = memory, .peek = peek, .changed = changed, .message = message};
     memset(&io, 0, sizeof io);
     low_ram = calloc(LOW_PAGES, 4096);
     high_ram = calloc(HIGH_PAGES, 4096);

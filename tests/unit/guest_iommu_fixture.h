@@ -67,10 +67,23 @@ static void *memory(void *ctx, uint64_t gpa, uint64_t *contiguous)
     return ram + gpa;
 }
 
+#define UNTOUCHED 0x100000ull // from here on RAM is zero until something is written there
+static bool touched;
+static const void *peek(void *ctx, uint64_t gpa, uint64_t *contiguous)
+{
+    if (gpa >= UNTOUCHED && gpa < RAM_SIZE && !touched)
+        return NULL;
+    const void *at = memory(ctx, gpa, contiguous);
+    if (gpa < UNTOUCHED && at && *contiguous > UNTOUCHED - gpa)
+        *contiguous = UNTOUCHED - gpa;
+    return at;
+}
+
 static void written(void *ctx, uint64_t gpa)
 {
     (void)ctx, (void)gpa;
     written_count++;
+    touched |= gpa >= UNTOUCHED && gpa < RAM_SIZE;
 }
 
 static void changed(void *ctx, const struct iommu_scope *scope)
@@ -92,10 +105,11 @@ static int setup(void **state)
 {
     (void)state;
     const struct guest_iommu_ops ops = {
-        .memory = memory, .written = written, .changed = changed, .message = message};
+        .memory = memory, .peek = peek, .written = written, .changed = changed, .message = message};
     memset(&io, 0, sizeof io);
     memset(ram, 0, sizeof ram);
     memset(high_ram, 0, sizeof high_ram);
+    touched = false;
     told_count = sent_count = written_count = 0;
     return guest_iommu_create(&unit, &io, &ops) == OK ? 0 : -1;
 }

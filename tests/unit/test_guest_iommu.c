@@ -161,6 +161,32 @@ static void queue_wraps(void **state)
     assert_int_equal(get32(FSTS), 0);
 }
 
+/// Tables and descriptors in RAM that nobody has touched are zero; a status word may be written there.
+static void untouched_ram(void **state)
+{
+    (void)state;
+    uint16_t domain;
+    turn_on();
+    give_context();
+    assert_int_equal(iommu_state(unit, SOURCE, &domain), IOMMU_TRANSLATED);
+    put64(ROOT + (SOURCE >> 8) * 16u, UNTOUCHED | 1);
+    descriptor(CONTEXT_GLOBAL, 0);
+    submit();
+    assert_int_equal(iommu_state(unit, SOURCE, &domain), IOMMU_BLOCKED);
+    descriptor(WAIT_WRITE(3), UNTOUCHED + 0x1000);
+    submit();
+    assert_int_equal(peek32(UNTOUCHED + 0x1000), 3);
+    assert_true(touched);
+    assert_int_equal(get32(FSTS), 0);
+    guest_iommu_reset(unit);
+    touched = false;
+    set64(IQA, UNTOUCHED);
+    set32(IQT, 0x10);
+    set32(GCMD, QIE);
+    assert_int_equal(get32(FSTS), 0x10);
+    assert_false(touched);
+}
+
 /// Each stops the queue at itself; the event is sent; after repair and a cleared IQE the queue goes on.
 static void queue_errors(void **state)
 {
@@ -349,7 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(capabilities),     TEST(unknown_commands), TEST(linux_start),  TEST(scopes),
         TEST(scopes_joined),    TEST(queue_wraps),      TEST(queue_errors), TEST(queue_absurd),
-        TEST(completion_event), TEST(by_registers),     TEST(odd_accesses),
+        TEST(completion_event), TEST(by_registers),     TEST(odd_accesses), TEST(untouched_ram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
