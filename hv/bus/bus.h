@@ -77,6 +77,9 @@ struct bus_memory {
     /// said true, settle() must come before the guest's next instruction.
     bool (*dirty)(void *ctx, uint64_t gpa);
     void (*settle)(void *ctx);
+    /// Where nested paging notes it, for a look that costs no call: dirty() says true exactly when one of the
+    /// bits in *mask is set there. Good until the guest is reset. NULL: ask dirty(). May itself be NULL.
+    const volatile uint64_t *(*note)(void *ctx, uint64_t gpa, uint64_t *mask);
     /// RAM as ranges, for `dma = mirror`: index from 0; false: no more.
     bool (*range)(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size);
     void *ctx;

@@ -38,10 +38,11 @@ struct mirror;
 /// One page of a remote's memory. In exactly one of its owner's lists.
 struct slot {
     struct mirror *owner;
-    uint64_t gpa;  // the page it mirrors; SLOT_BLANK: none
-    uint8_t *page; // that page
-    uint8_t *twin; // NULL: what the slot holds is not known here
-    uint64_t iova; // while mapped
+    uint64_t gpa;                  // the page it mirrors; SLOT_BLANK: none
+    uint8_t *page;                 // that page
+    uint8_t *twin;                 // NULL: what the slot holds is not known here
+    uint64_t iova;                 // while mapped
+    const volatile uint64_t *note; // if watched: where nested paging says so; NULL: ask
     struct slot *next_gpa, *next_iova;
     struct slot *prev, *next;
     uint32_t index;
@@ -106,6 +107,7 @@ struct guest_dma {
     uint64_t frames_limit, frames_used;
     uint8_t *spare; // twins that nobody has: each begins with the address of the next
     struct slot **by_gpa, **by_iova;
+    uint64_t note_mask;
     bool held; // the guest's CPU is inside hv/bus: no instruction of the guest runs
     bool refused_told;
     unsigned fault_count;

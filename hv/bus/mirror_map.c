@@ -137,6 +137,7 @@ static bool map_page(struct mirror *m, uint64_t iova, uint64_t gpa, uint8_t acce
     bool same = known && clean(s);
     if ((access & WIRE_DMA_READ) && !s->watched) {
         s->watched = memory->watch(memory->ctx, gpa);
+        s->note = s->watched && memory->note ? memory->note(memory->ctx, gpa, &dma->note_mask) : NULL;
         if (s->watched)
             (void)clean(s);
     }

@@ -359,7 +359,7 @@ static unsigned look_for_dirty(struct mirror *m, struct slot *found[MANY])
         if (!s->watched) {
             s->dirty = true;
         } else if (!s->dirty) {
-            if (!memory->dirty(memory->ctx, s->gpa))
+            if ((s->note && !(*s->note & dma->note_mask)) || !memory->dirty(memory->ctx, s->gpa))
                 continue;
             settle = true;
             mirror_touched(dma, s->gpa, NULL);

@@ -34,6 +34,11 @@ static void on_settle(void *ctx)
     guest_virt->map_settle(((struct guest *)ctx)->map);
 }
 
+static const volatile uint64_t *on_note(void *ctx, uint64_t gpa, uint64_t *mask)
+{
+    return guest_virt->map_note(((struct guest *)ctx)->map, gpa, mask);
+}
+
 static bool on_range(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size)
 {
     const struct guest *g = ctx;
@@ -58,6 +63,7 @@ void guest_dma_start(struct guest *g)
                                       .watch = on_watch,
                                       .dirty = on_dirty,
                                       .settle = on_settle,
+                                      .note = on_note,
                                       .range = on_range,
                                       .ctx = g};
     bus_guest_dma(g->bus, &memory, g->config->dma == BOOT_DMA_MIRROR ? NULL : g->iommu);

@@ -66,6 +66,9 @@ struct virt_ops {
     /// Was it written by the guest, or map_mark()ed, since the last call (the first: since it was mapped)?
     /// Clears that. True also for whatever is not watched.
     bool (*map_dirty)(struct nested_map *map, uint64_t gpa);
+    /// Of a watched page: the word and the bit in which the CPU notes that it was written. NULL: there is
+    /// none. Good until map_clear.
+    const volatile uint64_t *(*map_note)(struct nested_map *map, uint64_t gpa, uint64_t *mask);
     /// We wrote it ourselves, for the guest.
     void (*map_mark)(struct nested_map *map, uint64_t gpa);
     /// Must come between a map_dirty() that said true and the next entry. Costs one load when nothing is to

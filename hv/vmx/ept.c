@@ -162,6 +162,12 @@ bool ept_dirty(struct nested_map *map, uint64_t gpa)
     return true;
 }
 
+const volatile uint64_t *ept_note(struct nested_map *map, uint64_t gpa, uint64_t *mask)
+{
+    *mask = EPT_DIRTY;
+    return vmx_controls.ept_dirty ? page_entry(map, gpa) : NULL;
+}
+
 void ept_mark(struct nested_map *map, uint64_t gpa)
 {
     uint64_t *entry = page_entry(map, gpa);

@@ -132,6 +132,7 @@ const struct virt_ops vmx_virt_ops = {
     .map_ram = ept_map,
     .map_watch = ept_watch,
     .map_dirty = ept_dirty,
+    .map_note = ept_note,
     .map_mark = ept_mark,
     .map_settle = map_settle,
     .vcpu_create = vmx_vcpu_create,

@@ -37,6 +37,7 @@ void ept_clear(struct nested_map *map);
 enum status ept_map(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
 bool ept_watch(struct nested_map *map, uint64_t gpa);
 bool ept_dirty(struct nested_map *map, uint64_t gpa);
+const volatile uint64_t *ept_note(struct nested_map *map, uint64_t gpa, uint64_t *mask);
 void ept_mark(struct nested_map *map, uint64_t gpa);
 
 enum status vmx_vcpu_create(struct vcpu *v, struct nested_map *map);

@@ -99,7 +99,8 @@ static struct world {
     uint8_t memory[PAGES][PAGE] __attribute__((aligned(4096)));
     uint8_t model[PAGES][PAGE];
     uint8_t owner[PAGES][PAGE]; // 0: the guest; else tag + 1: the device's until it has completed
-    bool watched[PAGES], dirty[PAGES];
+    bool watched[PAGES];
+    uint64_t dirty[PAGES];
     bool unsettled;
     bool all_mapped; // dma = mirror
     bool no_watch;   // nested paging has no dirty bits
@@ -160,6 +161,16 @@ static inline void mem_settle(void *ctx)
 {
     (void)ctx;
     w.unsettled = false;
+}
+
+/// Half of the pages say it in a word.
+static inline const volatile uint64_t *mem_note(void *ctx, uint64_t gpa, uint64_t *mask)
+{
+    (void)ctx;
+    int p = page_of(gpa);
+    require(p >= 0 && w.watched[p], "note() of a page that is not watched");
+    *mask = 1;
+    return p % 2 ? &w.dirty[p] : NULL;
 }
 
 static inline bool mem_range(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size)
@@ -1044,7 +1055,7 @@ static inline void world_begin(uint64_t seed, bool all_mapped)
     require(guest_pci_init(&w.pci, &w.io) == OK, "guest_pci_init");
     bus_start("host1");
     require(bus_guest_add("g", BOOT_BUS_FLAT, &w.device, 1, &w.io, &w.pci, &w.guest) == OK, "bus_guest_add");
-    const struct bus_memory memory = {mem_page, mem_watch, mem_dirty, mem_settle, mem_range, NULL};
+    const struct bus_memory memory = {mem_page, mem_watch, mem_dirty, mem_settle, mem_note, mem_range, NULL};
     static int unit;
     bus_guest_dma(w.guest, &memory, all_mapped ? NULL : (struct guest_iommu *)(void *)&unit);
     const struct bus_interrupts interrupts = {on_message, on_line, NULL, NULL};

@@ -123,6 +123,31 @@ static void each_page_is_told_alone(void **state)
     destroy(map);
 }
 
+/// The word that is looked at instead of asking says the same.
+static void where_it_is_noted(void **state)
+{
+    (void)state;
+    struct nested_map *map = make(true);
+    uint64_t mask = 0;
+    assert_int_equal(ept_map(map, 2 * MIB, HPA, 2 * MIB), OK);
+    assert_null(ept_note(map, 2 * MIB, &mask)); // not watched
+    assert_true(ept_watch(map, 2 * MIB + 0x3000));
+    const volatile uint64_t *word = ept_note(map, 2 * MIB + 0x3000, &mask);
+    assert_non_null(word);
+    assert_true(*word & mask);
+    assert_true(ept_dirty(map, 2 * MIB + 0x3000));
+    assert_false(*word & mask);
+    guest_writes(map, 2 * MIB + 0x2ff8);
+    assert_false(*word & mask);
+    guest_writes(map, 2 * MIB + 0x3ff8);
+    assert_true(*word & mask);
+    destroy(map);
+    map = make(false);
+    assert_int_equal(ept_map(map, 0x1000, HPA, 0x1000), OK);
+    assert_null(ept_note(map, 0x1000, &mask));
+    destroy(map);
+}
+
 /// Pages that are absent, beyond the tables, or within a large page: no harm, and always written.
 static void what_is_not_watched(void **state)
 {
@@ -196,10 +221,10 @@ static void clear_gives_all_tables_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_of_both_sizes),         cmocka_unit_test(split_keeps_every_address),
-        cmocka_unit_test(each_page_is_told_alone),     cmocka_unit_test(what_is_not_watched),
-        cmocka_unit_test(no_memory_to_split),          cmocka_unit_test(machine_without_dirty_bits),
-        cmocka_unit_test(clear_gives_all_tables_back),
+        cmocka_unit_test(pages_of_both_sizes),        cmocka_unit_test(split_keeps_every_address),
+        cmocka_unit_test(each_page_is_told_alone),    cmocka_unit_test(where_it_is_noted),
+        cmocka_unit_test(what_is_not_watched),        cmocka_unit_test(no_memory_to_split),
+        cmocka_unit_test(machine_without_dirty_bits), cmocka_unit_test(clear_gives_all_tables_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

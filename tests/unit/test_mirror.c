@@ -223,7 +223,7 @@ static void begin(uint32_t slots, bool iommu, uint64_t bytes)
     fake.fns[0].info.flags |= WIRE_FN_DMA | WIRE_FN_MSI;
     fake.fns[0].slots = slots;
     fixture_guest();
-    const struct bus_memory m = {page, watch, is_dirty, settle, range, NULL};
+    const struct bus_memory m = {page, watch, is_dirty, settle, NULL, range, NULL};
     bus_guest_dma(fx.guest, &m, iommu ? (struct guest_iommu *)(void *)&unit : NULL);
     fake_announce(PEER, BOOT_ID, 2);
     fake_up();
