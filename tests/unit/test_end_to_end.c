@@ -6,8 +6,8 @@
 // LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c
 // LINK: net/wire.c net/link.c net/link_handshake.c net/link_reliable.c net/link_records.c @keys
 // LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
-// LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c remote-fw/config_mask.c
-// LINK: remote-fw/interrupts.c remote-fw/reset.c tests/unit/net/sim.c
+// LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c
+// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c tests/unit/net/sim.c
 //
 // Both ends for real over a simulated, bad network: a guest's accesses on one side, a device made of arrays
 // on the other, which notes every access. What the guest sees is what the device holds, and nothing is done
