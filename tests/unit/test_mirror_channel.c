@@ -6,7 +6,7 @@
 // LINK: remote-fw/dma_slots.c remote-fw/dma_round.c remote-fw/dma_diff.c
 // Property test of the DMA mirror (tests/unit/mirror_world.h): both halves, joined by a channel that delays
 // frames, is full at times, breaks and begins anew. Seeds are fixed; MIRROR_SEED in the environment runs one.
-#include "tests/unit/mirror_world.h"
+#include "tests/unit/mirror_driver.h"
 #include <setjmp.h>
 #include <stdarg.h>
 // cmocka wants these first

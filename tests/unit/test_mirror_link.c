@@ -8,7 +8,7 @@
 // LINK: remote-fw/dma_slots.c remote-fw/dma_round.c remote-fw/dma_diff.c
 // Property test of the DMA mirror (tests/unit/mirror_world.h) over two real ends of a link, on a network that
 // loses, repeats and reorders frames, and whose cable is pulled. Seeds are fixed; MIRROR_SEED runs one.
-#include "tests/unit/mirror_world.h"
+#include "tests/unit/mirror_driver.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>
 #include <stdarg.h>
