@@ -317,8 +317,8 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     g->created_ns = time_ns();
     enum status s = build(g);
     if (s == OK)
-        s = bus_guest_add(config->name, config->bus == BOOT_BUS_FLAT ? BOOT_BUS_FLAT : BOOT_BUS_PORTS,
-                          config->devices, config->device_count, &g->io, &g->pci, &g->bus);
+        s = bus_guest_add(config->name, (enum boot_bus)config->bus, config->devices, config->device_count,
+                          &g->io, &g->pci, &g->bus);
     if (s != OK) {
         log_error(config->name, "not made: %s",
                   s == ERR_NOMEM ? "not enough memory in this machine" : status_name(s));
