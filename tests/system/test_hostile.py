@@ -68,7 +68,7 @@ def malformed(epoch, to_host, rnd):
     yield "frame body", w.frame(w.HELLO_ACK, bytes(112), epoch)
     yield "frame body", w.announce("", 1, [])
     yield "frame body", w.announce("remote1", 5, [bytes(92)] * 3, total=1)
-    for kind in (0, 0x40, 0x7F, 0xFF, w.MRD if to_host else w.CPLD):
+    for kind in (0, 0x3F, 0x7F, 0xFF, w.MRD if to_host else w.CPLD):
         yield "record type", w.data(epoch, 1, 0, w.record(kind, 1, 1, bytes(12)))
     for size in (0, 7, 9, 300, 0xFFFF, 1, 2, 3):
         yield "record length", w.data(epoch, 1, 0, record[:2] + struct.pack("<H", size) + record[4:])

@@ -168,7 +168,7 @@ def test_broken_frames(lab):
 
     after_host, after_remote = pair.host_counters(l), pair.remote_counters(l)
     for name, before, after in (("host", before_host, after_host), ("remote", before_remote, after_remote)):
-        grown = {key: after[key] - before[key] for key in after if key.startswith("malformed, ")}
+        grown = {key: after[key] - before[key] for key in after if key.startswith("malformed, ") and key != "malformed, seal"}
         assert all(count > 0 for count in grown.values()), (name, grown)  # every reason was met
         assert sum(grown.values()) > 300, (name, grown)
         assert after["frames of no session"] > before["frames of no session"], name
