@@ -58,6 +58,9 @@
 #define REDIR_LOW_ACTIVE (1u << 13)
 #define REDIR_LEVEL      (1u << 15)
 #define REDIR_MASKED     (1u << 16)
+// Upper half with interrupt remapping (VT-d 3.3, 5.1.5.1)
+#define REDIR_REMAPPABLE (1u << 16)
+#define REDIR_ENTRY(n)   ((uint32_t)(n) << 17)
 
 #define PIC1 0x20u
 #define PIC2 0xa0u
@@ -68,11 +71,13 @@ static uint64_t timer_hz;      // LAPIC timer at divide by 1; 0: not measured ye
 
 static struct ioapic {
     volatile uint8_t *regs;
+    uint8_t id;
     uint32_t gsi_base, pins;
 } ioapics[ACPI_IOAPICS_MAX];
 static uint32_t ioapic_count;
 static struct spinlock ioapic_lock; // index and window go together
 static const struct acpi_info *tables;
+static apic_remap_fn *remap; // NULL: without
 
 static uint32_t apic_read(uint32_t reg)
 {
@@ -121,6 +126,11 @@ uint32_t apic_id(void)
 const char *apic_mode(void)
 {
     return x2apic ? "x2APIC" : "xAPIC";
+}
+
+bool apic_is_x2apic(void)
+{
+    return x2apic;
 }
 
 uint32_t apic_ioapic_count(void)
@@ -176,7 +186,7 @@ static void ioapic_write(const struct ioapic *io, uint32_t reg, uint32_t value)
     mmio_write32(io->regs + IOAPIC_WINDOW, value);
 }
 
-static void start_ioapic(uint64_t address, uint32_t gsi_base)
+static void start_ioapic(uint8_t id, uint64_t address, uint32_t gsi_base)
 {
     struct ioapic *io = &ioapics[ioapic_count];
     io->regs = mmio_map(address, 0x20);
@@ -189,6 +199,7 @@ static void start_ioapic(uint64_t address, uint32_t gsi_base)
         log_warn("apic", "no I/O APIC answers at 0x%llx", (unsigned long long)address);
         return;
     }
+    io->id = id;
     io->gsi_base = gsi_base;
     io->pins = (version >> 16 & 0xff) + 1;
     for (uint32_t pin = 0; pin < io->pins; pin++)
@@ -214,7 +225,7 @@ enum status apic_start(const struct acpi_info *acpi)
     irq_set_eoi(eoi);
     panic_set_stop_others(stop_others);
     for (uint32_t i = 0; i < acpi->ioapic_count; i++)
-        start_ioapic(acpi->ioapics[i].address, acpi->ioapics[i].gsi_base);
+        start_ioapic((uint8_t)acpi->ioapics[i].id, acpi->ioapics[i].address, acpi->ioapics[i].gsi_base);
     return OK;
 }
 
@@ -233,22 +244,53 @@ void apic_send_startup(uint32_t id, uint8_t startup_page)
     send_icr(id, ICR_STARTUP | ICR_ASSERT | startup_page);
 }
 
+/// `low`: the entry's lower half.
+static enum status route(const struct ioapic *io, uint32_t pin, uint32_t low)
+{
+    uint32_t target = cpu_get(0)->apic_id, reg = IOAPIC_REDIR + 2 * pin, high = target << 24;
+    uint16_t entry = 0;
+    enum status s = !remap && target > 0xff ? ERR_UNSUPPORTED : OK; // needs interrupt remapping
+    spin_lock(&ioapic_lock);
+    ioapic_write(io, reg, REDIR_MASKED);
+    if (remap) {
+        s = remap(io->id, target, (uint8_t)low, low & REDIR_LEVEL, &entry);
+        high = REDIR_REMAPPABLE | REDIR_ENTRY(entry);
+    }
+    if (s == OK) {
+        ioapic_write(io, reg + 1, high);
+        ioapic_write(io, reg, low);
+    }
+    spin_unlock(&ioapic_lock);
+    return s;
+}
+
+void apic_remap(apic_remap_fn *fn)
+{
+    remap = fn;
+    for (uint32_t i = 0; i < ioapic_count; i++) {
+        for (uint32_t pin = 0; pin < ioapics[i].pins; pin++) {
+            spin_lock(&ioapic_lock);
+            uint32_t low = ioapic_read(&ioapics[i], IOAPIC_REDIR + 2 * pin);
+            spin_unlock(&ioapic_lock);
+            if (low & REDIR_MASKED)
+                continue;
+            low &= 0xffu | REDIR_LEVEL | REDIR_LOW_ACTIVE;
+            enum status s = route(&ioapics[i], pin, low);
+            if (s != OK)
+                log_warn("apic", "interrupt %u cannot be remapped and stays off: %s",
+                         ioapics[i].gsi_base + pin, status_name(s));
+        }
+    }
+}
+
 enum status apic_route_gsi(uint32_t gsi, uint8_t vector, bool level, bool active_low)
 {
-    uint32_t target = cpu_get(0)->apic_id;
-    if (target > 0xff)
-        return ERR_UNSUPPORTED; // needs interrupt remapping
     for (uint32_t i = 0; i < ioapic_count; i++) {
         const struct ioapic *io = &ioapics[i];
         if (gsi < io->gsi_base || gsi - io->gsi_base >= io->pins)
             continue;
-        uint32_t reg = IOAPIC_REDIR + 2 * (gsi - io->gsi_base);
-        spin_lock(&ioapic_lock);
-        ioapic_write(io, reg, REDIR_MASKED);
-        ioapic_write(io, reg + 1, target << 24);
-        ioapic_write(io, reg, vector | (level ? REDIR_LEVEL : 0) | (active_low ? REDIR_LOW_ACTIVE : 0));
-        spin_unlock(&ioapic_lock);
-        return OK;
+        return route(io, gsi - io->gsi_base,
+                     vector | (level ? REDIR_LEVEL : 0) | (active_low ? REDIR_LOW_ACTIVE : 0));
     }
     return ERR_NOTFOUND;
 }

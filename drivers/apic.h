@@ -17,6 +17,7 @@ void apic_start_cpu(void);
 /// "x2APIC" or "xAPIC".
 const char *apic_mode(void);
 uint32_t apic_ioapic_count(void);
+bool apic_is_x2apic(void);
 /// This CPU's identifier.
 uint32_t apic_id(void);
 
@@ -32,6 +33,13 @@ MUST_CHECK enum status apic_route_gsi(uint32_t gsi, uint8_t vector, bool level, 
 /// The same for an ISA interrupt (0..15), with the MADT's overrides: edge and active high unless one says
 /// otherwise.
 MUST_CHECK enum status apic_route_isa(uint8_t irq, uint8_t vector);
+
+/// Interrupt remapping's entry for an I/O APIC's interrupt (drivers/vtd.h: vtd_interrupt_pin).
+typedef enum status apic_remap_fn(uint8_t ioapic, uint32_t apic_id, uint8_t vector, bool level,
+                                  uint16_t *entry);
+/// From now on pins are routed through such entries; those routed before are so now. A pin that gets no entry
+/// stays masked. An edge that comes meanwhile is lost: look at the devices afterwards.
+void apic_remap(apic_remap_fn *remap);
 
 /// One interrupt `vector` on this CPU after `ns` nanoseconds; 0 stops the timer.
 void apic_timer(uint8_t vector, uint64_t ns);

@@ -5,6 +5,7 @@
 #include "drivers/e1000.h"
 #include "drivers/intel_nic.h"
 #include "drivers/pci_regs.h"
+#include "drivers/vtd.h"
 #include "rt/cpu.h"
 #include "rt/irq.h"
 #include "rt/log.h"
@@ -53,8 +54,11 @@ static void on_interrupt(void *ctx, uint8_t vector)
 /// wire.
 static enum status route_interrupt(struct pci_device *dev, uint8_t vector)
 {
-    if (dev->cap_msi)
-        return pci_msi_enable(dev, cpu_get(0)->apic_id, vector);
+    if (dev->cap_msi) {
+        struct pci_message message;
+        enum status s = vtd_interrupt(dev, cpu_get(0)->apic_id, vector, &message);
+        return s == OK ? pci_msi_enable(dev, message) : s;
+    }
     uint8_t line = (uint8_t)pci_config_read(dev->at, PCI_INTERRUPT_LINE, 1);
     if (dev->pin == 0 || line == 0)
         return ERR_UNSUPPORTED;

@@ -267,9 +267,9 @@ uint8_t pci_find_capability(struct pci_address at, uint8_t id)
     return walk_capabilities(at, header, id, NULL);
 }
 
-enum status pci_msi_enable(const struct pci_device *dev, uint32_t apic_id, uint8_t vector)
+enum status pci_msi_enable(const struct pci_device *dev, struct pci_message message)
 {
-    if (!dev->cap_msi || apic_id > 0xff)
+    if (!dev->cap_msi)
         return ERR_UNSUPPORTED;
     uint16_t cap = dev->cap_msi;
     uint32_t control = pci_config_read(dev->at, (uint16_t)(cap + PCI_MSI_CONTROL), 2);
@@ -279,14 +279,13 @@ enum status pci_msi_enable(const struct pci_device *dev, uint32_t apic_id, uint8
         uint16_t at = (uint16_t)(dev->cap_msix + PCI_MSIX_CONTROL);
         pci_config_write(dev->at, at, 2, pci_config_read(dev->at, at, 2) & ~PCI_MSIX_ENABLE);
     }
-    // Message address and data: Intel SDM vol. 3, 11.11 (physical destination, fixed, edge).
-    pci_config_write(dev->at, (uint16_t)(cap + PCI_MSI_ADDRESS), 4, 0xfee00000u | apic_id << 12);
+    pci_config_write(dev->at, (uint16_t)(cap + PCI_MSI_ADDRESS), 4, message.address);
     uint16_t data = (uint16_t)(cap + PCI_MSI_ADDRESS + 4);
     if (control & PCI_MSI_64) {
         pci_config_write(dev->at, data, 4, 0);
         data = (uint16_t)(data + 4);
     }
-    pci_config_write(dev->at, data, 2, vector);
+    pci_config_write(dev->at, data, 2, message.data & 0xffff);
     uint32_t command = pci_config_read(dev->at, PCI_COMMAND, 2);
     pci_config_write(dev->at, PCI_COMMAND, 2, command | PCI_COMMAND_INTX_OFF);
     pci_config_write(dev->at, (uint16_t)(cap + PCI_MSI_CONTROL), 2, control | PCI_MSI_ENABLE);

@@ -60,9 +60,14 @@ void pci_enable(struct pci_device *dev, bool bus_master);
 /// broken list.
 uint8_t pci_find_capability(struct pci_address at, uint8_t id);
 
-/// Points MSI at one CPU: one message, fixed delivery, edge. MSI-X and INTx of the function are switched off.
-/// ERR_UNSUPPORTED: no MSI capability, or the CPU's APIC ID needs more than 8 bits.
-MUST_CHECK enum status pci_msi_enable(const struct pci_device *dev, uint32_t apic_id, uint8_t vector);
+/// What a function writes to interrupt this machine (drivers/vtd.h makes it).
+struct pci_message {
+    uint32_t address, data;
+};
+
+/// MSI is this one message. MSI-X and INTx of the function are switched off. ERR_UNSUPPORTED: no MSI
+/// capability.
+MUST_CHECK enum status pci_msi_enable(const struct pci_device *dev, struct pci_message message);
 void pci_msi_disable(const struct pci_device *dev);
 
 /// Size of the text "dddd:bb:dd.f" with its end.

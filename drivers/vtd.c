@@ -10,7 +10,11 @@
 
 // DMAR (8.1, 8.3)
 #define DMAR_HEADER 48u
+#define DMAR_FLAGS  37u
+#define INTR_REMAP  1u
 #define DRHD        0u
+#define DRHD_SCOPES 16u
+#define SCOPE_PIN   3u
 
 static struct vtd_entry *root, *pass_all;
 static bool running;
@@ -19,6 +23,22 @@ void *vtd_new_table(void)
 {
     phys_t p = frames_alloc(1, FRAME_SIZE, 0);
     return p == FRAME_NONE ? NULL : phys_to_virt(p);
+}
+
+/// In whose name I/O APICs send. One behind a bridge is left out, and cannot be used with remapping.
+static void read_scopes(const uint8_t *drhd, size_t length)
+{
+    struct vtd_units *all = &vtd_units;
+    for (size_t at = DRHD_SCOPES; at + 8 <= length && drhd[at + 1] >= 8 && drhd[at + 1] <= length - at;
+         at += drhd[at + 1]) {
+        const uint8_t *scope =
+            drhd + at; // type, length, two reserved, identifier, bus, then device, function
+        if (scope[0] != SCOPE_PIN || scope[1] != 8 || all->pin_count == VTD_PINS_MAX)
+            continue;
+        all->pins[all->pin_count].ioapic = scope[4];
+        all->pins[all->pin_count++].source =
+            (uint16_t)(scope[5] << 8 | (scope[6] & 31) << 3 | (scope[7] & 7));
+    }
 }
 
 static enum status read_dmar(const uint8_t *table, size_t size)
@@ -37,6 +57,7 @@ static enum status read_dmar(const uint8_t *table, size_t size)
                 enum status s = vtd_unit_add(base);
                 if (s != OK)
                     return s;
+                read_scopes(table + at, length);
             }
         }
         at += length;
@@ -53,6 +74,7 @@ enum status vtd_start(const void *dmar, size_t size)
     enum status s = read_dmar(dmar, size);
     if (s != OK)
         return s;
+    vtd_units.remapping &= ((const uint8_t *)dmar)[DMAR_FLAGS] & INTR_REMAP;
     root = vtd_new_table();
     pass_all = vtd_new_table();
     if (!root || !pass_all)
@@ -81,11 +103,16 @@ static struct vtd_entry *table_of(uint8_t bus)
     return phys_to_virt(root[bus].low & ~(FRAME_SIZE - 1));
 }
 
-enum status vtd_block(const struct pci_device *dev)
+bool vtd_own_name(const struct pci_device *dev)
 {
     // Behind a bridge to conventional PCI the bridge is the requester (3.4.1). What has a PCI Express
     // capability, or is on the root bus, requests in its own name.
-    if (!running || dev->at.segment != 0 || (dev->at.bus != 0 && !dev->cap_pcie))
+    return dev->at.segment == 0 && (dev->at.bus == 0 || dev->cap_pcie);
+}
+
+enum status vtd_block(const struct pci_device *dev)
+{
+    if (!running || !vtd_own_name(dev))
         return ERR_UNSUPPORTED;
     struct vtd_entry *table = table_of(dev->at.bus);
     if (table == pass_all) {

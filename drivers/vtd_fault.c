@@ -14,6 +14,7 @@
 #define FRCD_BYTES 16u
 #define FRCD_INFO  0u // address, 31:12
 #define FRCD_INFO2 4u // address, 63:32
+#define INFO_ENTRY 48 // of a message: its entry is there
 #define FRCD_SID   8u
 #define FRCD_FLAGS 12u
 #define FLAGS_F    (1u << 31) // valid; written: free again
@@ -58,6 +59,10 @@ static bool take(struct vtd_unit *u, struct vtd_fault *fault, bool *lost)
             .reason = (uint8_t)flags,
             .iova = (hw_read32(r + FRCD_INFO) & ~0xfffu) | (uint64_t)hw_read32(r + FRCD_INFO2) << 32,
         };
+        if (fault->reason >= VTD_FAULT_INTERRUPT) {
+            fault->write = true;
+            fault->iova >>= INFO_ENTRY;
+        }
         hw_write32(r + FRCD_FLAGS, FLAGS_F);
         u->next_fault = (index + 1) % u->fault_count;
         return true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Registers of the remapping units (11.4): commands, one after the other, and each waited for. Must not know
-// tables. Invariant: an invalidation returns OK only when every unit says that it has been done; a unit
-// without register-based invalidation (newer ones have queues only) says nothing and is refused at the start.
+// tables. Invariants: an invalidation returns OK only when every unit says that it has been done; a unit that
+// has a queue (vtd_queue.c) is told by nothing else.
 #include "drivers/hw.h"
 #include "drivers/vtd_internal.h"
 #include "rt/paging.h"
@@ -27,34 +27,37 @@
 #define CAP_NFR(c)        ((unsigned)((c) >> 40) & 0xff)
 #define CAP_MAMV(c)       ((unsigned)((c) >> 48) & 0x3f)
 #define ECAP_C            (1ull << 0)
+#define ECAP_QI           (1ull << 1)
+#define ECAP_IR           (1ull << 3)
+#define ECAP_EIM          (1ull << 4)
 #define ECAP_PT           (1ull << 6)
 #define ECAP_SC           (1ull << 7)
 #define ECAP_IRO(c)       ((unsigned)((c) >> 8) & 0x3ff)
 #define SAGAW_KNOWN       6u // 39 and 48 bits
 #define DOMAINS_BY_ND(nd) (16u << 2 * (nd))
 
-#define GCMD_TE   (1u << 31)
-#define GCMD_SRTP (1u << 30)
-#define GCMD_WBF  (1u << 27)
-#define GCMD_QIE  (1u << 26)
 #define GSTS_KEEP 0x96ffffffu // bits of the status that are commands still in force (11.4.4.2)
 #define FECTL_IM  (1u << 31)  // nobody is interrupted by faults: they are asked for
 
 // Upper halves of CCMD_REG and IOTLB_REG (11.4.5, 11.4.6); granularity wanted, and done
 #define CCMD_ICC       (1u << 31)
-#define CCMD_GLOBAL    (1u << 29)
-#define CCMD_DEVICE    (3u << 29)
+#define CCMD_KIND(k)   ((uint32_t)(k) << 29)
 #define CCMD_DONE(v)   ((v) >> 27 & 3)
 #define IOTLB_IVT      (1u << 31)
-#define IOTLB_GLOBAL   (1u << 28)
-#define IOTLB_DOMAIN   (2u << 28)
-#define IOTLB_PAGES    (3u << 28)
+#define IOTLB_KIND(k)  ((uint32_t)(k) << 28)
 #define IOTLB_DONE(v)  ((v) >> 25 & 3)
 #define IOTLB_DR       (1u << 17)
 #define IOTLB_DW       (1u << 16)
 #define IVA_FROM_IOTLB 8u
 
-#define WAIT_US 10000u
+// The same in descriptors (6.5.2.1, 6.5.2.3)
+#define QUEUE_KIND(k)   ((uint64_t)(k) << 4)
+#define QUEUE_DW        (1u << 6)
+#define QUEUE_DR        (1u << 7)
+#define QUEUE_DOMAIN(d) ((uint64_t)(d) << 16)
+#define QUEUE_SOURCE(s) ((uint64_t)(s) << 32)
+
+enum kind { ALL = 1, DOMAIN = 2, ONE = 3 }; // ONE: function's entry, or range of pages
 
 struct vtd_units vtd_units;
 
@@ -76,7 +79,7 @@ static uint64_t get64(const struct vtd_unit *u, uint32_t reg)
 /// *value: the register as last read.
 static enum status wait(const struct vtd_unit *u, uint32_t reg, uint32_t bit, bool set, uint32_t *value)
 {
-    for (unsigned us = 0; us < WAIT_US; us++) {
+    for (unsigned us = 0; us < VTD_WAIT_US; us++) {
         *value = get(u, reg);
         if (((*value & bit) != 0) == set)
             return OK;
@@ -85,30 +88,40 @@ static enum status wait(const struct vtd_unit *u, uint32_t reg, uint32_t bit, bo
     return ERR_TIMEOUT;
 }
 
-/// One command at a time (11.4.4.1); `status` is its bit of GSTS_REG.
-static enum status command(const struct vtd_unit *u, uint32_t bit, bool on, bool status)
+enum status vtd_command(const struct vtd_unit *u, uint32_t bit, bool on, bool status)
 {
     uint32_t value = get(u, REG_GSTS) & GSTS_KEEP;
     put(u, REG_GCMD, on ? value | bit : value & ~bit);
     return wait(u, REG_GSTS, bit, status, &value);
 }
 
-static enum status forget_context(const struct vtd_unit *u, uint32_t kind, uint32_t low)
+static enum status forget_context(struct vtd_unit *u, enum kind kind, uint16_t source, uint16_t domain)
 {
     uint32_t value;
-    put(u, REG_CCMD, low);
-    put(u, REG_CCMD + 4, CCMD_ICC | kind);
+    if (u->queue)
+        return vtd_queue_do(
+            u, VTD_QUEUE_CONTEXT | QUEUE_KIND(kind) | QUEUE_DOMAIN(domain) | QUEUE_SOURCE(source), 0);
+    put(u, REG_CCMD, (uint32_t)source << 16 | domain);
+    put(u, REG_CCMD + 4, CCMD_ICC | CCMD_KIND(kind));
     enum status s = wait(u, REG_CCMD + 4, CCMD_ICC, false, &value);
     return s == OK && CCMD_DONE(value) == 0 ? ERR_IO : s;
 }
 
-static enum status forget_iotlb(const struct vtd_unit *u, uint32_t kind, uint32_t domain)
+/// `pages`: address and order, for kind ONE. Without the hint IH: entries of upper levels may have gone as
+/// well (11.4.6.2).
+static enum status forget_iotlb(struct vtd_unit *u, enum kind kind, uint16_t domain, uint64_t pages)
 {
-    uint32_t value = IOTLB_IVT | kind | domain;
-    if (u->cap & CAP_DRD)
-        value |= IOTLB_DR;
-    if (u->cap & CAP_DWD)
-        value |= IOTLB_DW;
+    bool reads = u->cap & CAP_DRD, writes = u->cap & CAP_DWD;
+    if (u->queue)
+        return vtd_queue_do(u,
+                            VTD_QUEUE_IOTLB | QUEUE_KIND(kind) | QUEUE_DOMAIN(domain) |
+                                (reads ? QUEUE_DR : 0) | (writes ? QUEUE_DW : 0),
+                            pages);
+    uint32_t value = IOTLB_IVT | IOTLB_KIND(kind) | domain | (reads ? IOTLB_DR : 0) | (writes ? IOTLB_DW : 0);
+    if (kind == ONE) {
+        put(u, u->iotlb - IVA_FROM_IOTLB, (uint32_t)pages);
+        put(u, u->iotlb - IVA_FROM_IOTLB + 4, (uint32_t)(pages >> 32));
+    }
     put(u, u->iotlb, 0);
     put(u, u->iotlb + 4, value);
     enum status s = wait(u, u->iotlb + 4, IOTLB_IVT, false, &value);
@@ -119,9 +132,9 @@ enum status vtd_forget_all(void)
 {
     enum status s = OK;
     for (unsigned i = 0; i < vtd_units.count && s == OK; i++) {
-        s = forget_context(&vtd_units.all[i], CCMD_GLOBAL, 0);
+        s = forget_context(&vtd_units.all[i], ALL, 0, 0);
         if (s == OK)
-            s = forget_iotlb(&vtd_units.all[i], IOTLB_GLOBAL, 0);
+            s = forget_iotlb(&vtd_units.all[i], ALL, 0, 0);
     }
     return s;
 }
@@ -130,7 +143,7 @@ enum status vtd_forget_context(uint16_t source, uint16_t domain)
 {
     enum status s = OK;
     for (unsigned i = 0; i < vtd_units.count && s == OK; i++)
-        s = forget_context(&vtd_units.all[i], CCMD_DEVICE, (uint32_t)source << 16 | domain);
+        s = forget_context(&vtd_units.all[i], ONE, source, domain);
     return s;
 }
 
@@ -138,15 +151,9 @@ enum status vtd_forget_pages(uint16_t domain, uint64_t iova, unsigned order)
 {
     enum status s = OK;
     for (unsigned i = 0; i < vtd_units.count && s == OK; i++) {
-        const struct vtd_unit *u = &vtd_units.all[i];
-        if (!(u->cap & CAP_PSI) || order > CAP_MAMV(u->cap)) {
-            s = forget_iotlb(u, IOTLB_DOMAIN, domain);
-            continue;
-        }
-        // Without the hint IH: entries of upper levels may have gone as well (11.4.6.2)
-        put(u, u->iotlb - IVA_FROM_IOTLB, (uint32_t)iova | order);
-        put(u, u->iotlb - IVA_FROM_IOTLB + 4, (uint32_t)(iova >> 32));
-        s = forget_iotlb(u, IOTLB_PAGES, domain);
+        struct vtd_unit *u = &vtd_units.all[i];
+        bool able = u->cap & CAP_PSI && order <= CAP_MAMV(u->cap);
+        s = able ? forget_iotlb(u, ONE, domain, iova | order) : forget_iotlb(u, DOMAIN, domain, 0);
     }
     return s;
 }
@@ -156,7 +163,7 @@ enum status vtd_flush_write_buffer(void)
     enum status s = OK;
     for (unsigned i = 0; i < vtd_units.count && s == OK; i++)
         if (vtd_units.all[i].cap & CAP_RWBF)
-            s = command(&vtd_units.all[i], GCMD_WBF, true, false);
+            s = vtd_command(&vtd_units.all[i], GCMD_WBF, true, false);
     return s;
 }
 
@@ -166,27 +173,29 @@ void vtd_flush(const volatile void *at, size_t bytes)
         hw_flush(at, bytes);
 }
 
-enum status vtd_unit_start(const struct vtd_unit *u, phys_t root)
+enum status vtd_unit_start(struct vtd_unit *u, phys_t root)
 {
+    static const uint32_t left_by_firmware[] = {GCMD_TE, GCMD_IRE, GCMD_QIE};
     enum status s = OK;
-    if (get(u, REG_GSTS) & GCMD_TE) // as the firmware left it
-        s = command(u, GCMD_TE, false, false);
-    if (s == OK && get(u, REG_GSTS) & GCMD_QIE) // invalidation is by registers here
-        s = command(u, GCMD_QIE, false, false);
+    for (unsigned i = 0; i < 3 && s == OK; i++)
+        if (get(u, REG_GSTS) & left_by_firmware[i])
+            s = vtd_command(u, left_by_firmware[i], false, false);
     if (s == OK && u->cap & CAP_RWBF)
-        s = command(u, GCMD_WBF, true, false);
+        s = vtd_command(u, GCMD_WBF, true, false);
+    if (s == OK && get64(u, REG_ECAP) & ECAP_QI)
+        s = vtd_queue_start(u);
     if (s != OK)
         return s;
     put(u, REG_FECTL, FECTL_IM);
     vtd_forget_faults(u);
     put(u, REG_RTADDR, (uint32_t)root);
     put(u, REG_RTADDR + 4, (uint32_t)(root >> 32));
-    s = command(u, GCMD_SRTP, true, true);
+    s = vtd_command(u, GCMD_SRTP, true, true);
     if (s == OK)
-        s = forget_context(u, CCMD_GLOBAL, 0);
+        s = forget_context(u, ALL, 0, 0);
     if (s == OK)
-        s = forget_iotlb(u, IOTLB_GLOBAL, 0);
-    return s == OK ? command(u, GCMD_TE, true, true) : s;
+        s = forget_iotlb(u, ALL, 0, 0);
+    return s == OK ? vtd_command(u, GCMD_TE, true, true) : s;
 }
 
 enum status vtd_unit_add(uint64_t base)
@@ -195,7 +204,7 @@ enum status vtd_unit_add(uint64_t base)
     if (all->count == VTD_UNITS_MAX)
         return ERR_UNSUPPORTED;
     struct vtd_unit *u = &all->all[all->count];
-    u->regs = mmio_map(base, VTD_REG_BYTES);
+    *u = (struct vtd_unit){.regs = mmio_map(base, VTD_REG_BYTES)};
     if (!u->regs)
         return ERR_NOMEM;
     uint64_t ecap = get64(u, REG_ECAP);
@@ -215,7 +224,9 @@ enum status vtd_unit_add(uint64_t base)
                                   .address_bits = bits,
                                   .domains = domains,
                                   .coherent = true,
-                                  .snoop_control = true};
+                                  .snoop_control = true,
+                                  .remapping = true,
+                                  .wide = true};
     } else if ((sagaw & 4) != (all->sagaw & 4)) {
         return ERR_UNSUPPORTED; // who passes is told in each unit's widest format (9.3, AW), and the table is
                                 // one
@@ -227,6 +238,8 @@ enum status vtd_unit_add(uint64_t base)
     all->write_buffer |= (u->cap & CAP_RWBF) != 0;
     all->coherent &= (ecap & ECAP_C) != 0;
     all->snoop_control &= (ecap & ECAP_SC) != 0;
+    all->remapping &= (ecap & ECAP_IR) != 0 && (ecap & ECAP_QI) != 0;
+    all->wide &= (ecap & ECAP_EIM) != 0;
     all->count++;
     return OK;
 }

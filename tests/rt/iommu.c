@@ -24,16 +24,28 @@
 
 static volatile uint8_t *edu;
 
-/// One transfer of 64 bytes between edu's buffer and its address `iova`, to its end.
-static void transfer(uint64_t iova, bool write)
+struct pci_device *edu_find(void)
+{
+    for (uint32_t i = 0; i < pci_device_count(); i++)
+        if ((pci_device_at(i)->vendor | (uint32_t)pci_device_at(i)->device << 16) == EDU)
+            return pci_device_at(i);
+    return NULL;
+}
+
+void edu_transfer(volatile uint8_t *regs, uint64_t iova, uint32_t bytes, bool write)
 {
     uint32_t at = (uint32_t)iova;
-    mmio_write32(edu + EDU_SOURCE, write ? EDU_BUFFER : at);
-    mmio_write32(edu + EDU_TARGET, write ? at : EDU_BUFFER);
-    mmio_write32(edu + EDU_COUNT, 64);
-    mmio_write32(edu + EDU_COMMAND, EDU_START | (write ? EDU_WRITE : 0));
-    while (mmio_read32(edu + EDU_COMMAND) & EDU_START)
+    mmio_write32(regs + EDU_SOURCE, write ? EDU_BUFFER : at);
+    mmio_write32(regs + EDU_TARGET, write ? at : EDU_BUFFER);
+    mmio_write32(regs + EDU_COUNT, bytes);
+    mmio_write32(regs + EDU_COMMAND, EDU_START | (write ? EDU_WRITE : 0));
+    while (mmio_read32(regs + EDU_COMMAND) & EDU_START)
         time_delay_us(1000);
+}
+
+static void transfer(uint64_t iova, bool write)
+{
+    edu_transfer(edu, iova, 64, write);
 }
 
 static void tell(const char *what, const uint8_t *page)
@@ -78,11 +90,8 @@ void run_iommu(int argc, char *argv[])
     (void)argc;
     (void)argv;
     const struct acpi_info *acpi = machine_acpi();
-    const struct pci_device *dev = NULL;
+    const struct pci_device *dev = edu_find();
     struct vtd_domain *domain;
-    for (uint32_t i = 0; i < pci_device_count(); i++)
-        if ((pci_device_at(i)->vendor | (uint32_t)pci_device_at(i)->device << 16) == EDU)
-            dev = pci_device_at(i);
     enum status s =
         vtd_start(acpi->dmar ? machine_table(acpi->dmar, acpi->dmar_size) : NULL, acpi->dmar_size);
     phys_t a = frames_alloc(1, FRAME_SIZE, 1ull << 28), b = frames_alloc(1, FRAME_SIZE, 1ull << 28);

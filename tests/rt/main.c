@@ -246,6 +246,7 @@ static const struct shell_command commands[] = {
     {"elsewhere", "a panic on another CPU", run_elsewhere},
     {"iommu", "what edu reaches through VT-d", run_iommu},
     {"seal", "what sealed frames and handshakes cost", run_seal},
+    {"messages", "which interrupts edu can send through VT-d", run_messages},
     {"off", "", run_off},
     {"reset", "", run_reset},
 };

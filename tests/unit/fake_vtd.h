@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A remapping unit for tests of drivers/vtd*.c, in one file each. It walks the driver's tables as hardware
 // does, from memory as the driver flushed it (a line that was not flushed is not seen), caches what it finds,
-// and forgets only what an invalidation names. Not present entries are cached in caching mode only.
+// and forgets only what an invalidation names, by register or, where it has a queue that is on, by that
+// alone. Not present entries are cached in caching mode only.
 #pragma once
 #include "drivers/hw.h"
 #include "drivers/vtd.h"
@@ -24,9 +25,17 @@
 #define FAULT_REGS     4u
 #define CAP_FAULTS     (0x22ull << 24 | (uint64_t)(FAULT_REGS - 1) << 40)
 #define ECAP_C         (1ull << 0)
+#define ECAP_QI        (1ull << 1)
+#define ECAP_IR        (1ull << 3)
+#define ECAP_EIM       (1ull << 4)
 #define ECAP_PT        (1ull << 6)
 #define ECAP_SC        (1ull << 7)
 #define ECAP_IRO       (0xfull << 8)
+
+#define GSTS_TE  (1u << 31)
+#define GSTS_QIE (1u << 26)
+#define GSTS_IRE (1u << 25)
+#define GSTS_CFI (1u << 23)
 
 #define LINES_MAX (1u << 19)
 #define CACHE_MAX 8192u
@@ -38,6 +47,10 @@ struct fake_line {
 struct fake_context {
     bool valid;
     uint16_t source;
+    uint64_t low, high;
+};
+struct fake_entry {
+    bool valid;
     uint64_t low, high;
 };
 struct fake_tlb {
@@ -56,7 +69,11 @@ static struct {
     bool deaf, mute; // does not answer; answers without having done anything
     unsigned context_global, context_device, tlb_global, tlb_domain, tlb_pages, write_buffer;
     uint64_t last_iva;
-    uint32_t last_tlb; // upper half of the last command
+    uint32_t last_tlb;     // drains of the last command, as in IOTLB_REG's upper half
+    uint32_t last_context; // source and domain
+    uint64_t irta;         // in force
+    struct fake_entry entries[256];
+    unsigned interrupts_global, interrupts_one;
 } fake;
 
 volatile void *mmio_map(phys_t phys, size_t size)
@@ -146,30 +163,28 @@ static inline uint64_t fake_read(phys_t at)
 
 // Invalidation
 
-static inline void fake_invalidate_contexts(uint32_t high)
+static inline void fake_invalidate_contexts(unsigned kind, uint16_t source, uint16_t of)
 {
-    unsigned kind = high >> 29 & 3;
-    uint32_t low = fake_get(0x28);
     if (kind == 1)
         fake.context_global++;
     else
         fake.context_device++;
+    fake.last_context = (uint32_t)source << 16 | of;
     for (unsigned i = 0; i < 64; i++) {
         struct fake_context *c = &fake.contexts[i];
         uint16_t domain = c->low & 1 ? (uint16_t)(c->high >> 8) : 0;
-        if (kind == 1 || (kind == 3 && c->source == low >> 16 && domain == (low & 0xffff)))
+        if (kind == 1 || (kind == 3 && c->source == source && domain == of))
             c->valid = false;
     }
     assert_true(kind == 1 || kind == 3);
-    fake_put(0x2c, (high & 0x7fffffffu & ~(3u << 27)) | kind << 27);
 }
 
-static inline void fake_invalidate_tlb(uint32_t high)
+static inline void fake_invalidate_tlb(unsigned kind, uint16_t domain, unsigned drains, uint64_t pages)
 {
-    unsigned kind = high >> 28 & 3, order = fake_get(0xf0) & 0x3f;
-    uint64_t first = fake_get64(0xf0) >> 12;
-    fake.last_iva = fake_get64(0xf0);
-    fake.last_tlb = high;
+    unsigned order = pages & 0x3f;
+    uint64_t first = pages >> 12;
+    fake.last_iva = pages;
+    fake.last_tlb = drains << 16;
     if (kind == 1)
         fake.tlb_global++;
     else if (kind == 2)
@@ -185,10 +200,88 @@ static inline void fake_invalidate_tlb(uint32_t high)
         struct fake_tlb *t = &fake.tlb[i];
         bool reached = t->leaf ? t->page >> order == first >> order
                                : t->page << 9 <= first + (1ull << order) - 1 && first <= (t->page << 9 | 511);
-        if (kind == 1 || (t->domain == (high & 0xffff) && (kind == 2 || reached)))
+        if (kind == 1 || (t->domain == domain && (kind == 2 || reached)))
             t->valid = false;
     }
-    fake_put(0xfc, (high & 0x7fffffffu & ~(3u << 25)) | kind << 25);
+}
+
+static inline void fake_invalidate_interrupts(bool one, unsigned order, unsigned first)
+{
+    if (one)
+        fake.interrupts_one++;
+    else
+        fake.interrupts_global++;
+    for (unsigned i = 0; i < 256; i++)
+        if (!one || i >> order == first >> order)
+            fake.entries[i].valid = false;
+}
+
+/// False: something is set in a descriptor that is reserved, or unknown.
+static inline bool fake_descriptor(uint64_t low, uint64_t high)
+{
+    switch (low & 15) {
+    case 1:
+        if (low >> 50 || low & 0xffc0 || high)
+            return false;
+        fake_invalidate_contexts(low >> 4 & 3, (uint16_t)(low >> 32), (uint16_t)(low >> 16));
+        return true;
+    case 2:
+        if (low >> 32 || low & 0xff00 || high & 0xf80)
+            return false;
+        fake_invalidate_tlb(low >> 4 & 3, (uint16_t)(low >> 16), low >> 6 & 3, high);
+        return true;
+    case 4:
+        if (low >> 48 || low & 0x07ffffe0 || high)
+            return false;
+        fake_invalidate_interrupts(low >> 4 & 1, low >> 27 & 31, low >> 32 & 0xffff);
+        return true;
+    case 5: {
+        uint32_t done = (uint32_t)(low >> 32);
+        if (low & 0xffffff80 || !(low & 0x20) || high & 3)
+            return false;
+        memcpy(phys_to_virt(high), &done, 4);
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+static inline void fake_run_queue(void)
+{
+    const uint64_t *queue = phys_to_virt(fake_get64(0x90) & ~0xfffull);
+    uint32_t tail = fake_get(0x88);
+    assert_int_equal(fake_get64(0x90) & 0xfff, 0); // 256 descriptors of 16 bytes
+    assert_true(tail < 4096 && tail % 16 == 0);
+    fake_empty_buffer();
+    while (fake_get(0x80) != tail) {
+        uint32_t at = fake_get(0x80);
+        if (fake.mute || !fake_descriptor(queue[at / 8], queue[at / 8 + 1])) {
+            fake_put(0x34, fake_get(0x34) | 1u << 4); // and stops there
+            return;
+        }
+        fake_put(0x80, (at + 16) % 4096);
+    }
+}
+
+static inline void fake_command(uint32_t value)
+{
+    uint32_t was = fake_get(0x1c);
+    if (value & 1u << 27) { // done at once
+        fake.write_buffer++;
+        fake_empty_buffer();
+    }
+    if (value & ~was & GSTS_QIE) {
+        assert_true(fake_get64(0x10) & ECAP_QI);
+        assert_int_equal(fake_get(0x88), 0);
+        fake_put(0x80, 0);
+    }
+    if (value & 1u << 24) {
+        assert_true(fake_get64(0x10) & ECAP_IR);
+        fake.irta = fake_get64(0xb8);
+    }
+    const uint32_t stay = 1u << 30 | 1u << 24; // pointers were taken
+    fake_put(0x1c, (value & ~(1u << 27 | stay)) | ((was | value) & stay));
 }
 
 uint32_t hw_read32(const volatile void *at)
@@ -215,20 +308,25 @@ void hw_write32(volatile void *at, uint32_t value)
     fake_put(reg, value);
     if (fake.deaf)
         return;
-    if (reg == 0x18) { // GCMD -> GSTS; write buffer flush is done at once, the root pointer stays set
-        if (value & 1u << 27) {
-            fake.write_buffer++;
-            fake_empty_buffer();
-        }
-        fake_put(0x1c, (value & ~(1u << 27 | 1u << 30)) | ((fake_get(0x1c) | value) & 1u << 30));
+    bool queue = fake_get(0x1c) & GSTS_QIE;
+    if (reg == 0x18) {
+        fake_command(value);
+    } else if (reg == 0x88 && queue) {
+        fake_run_queue();
     } else if ((reg == 0x2c || reg == 0xfc) && value >> 31) {
+        assert_false(queue);
         fake_empty_buffer();
-        if (fake.mute)
+        if (fake.mute) {
             fake_put(reg, 0);
-        else if (reg == 0x2c)
-            fake_invalidate_contexts(value);
-        else
-            fake_invalidate_tlb(value);
+        } else if (reg == 0x2c) {
+            unsigned kind = value >> 29 & 3;
+            fake_invalidate_contexts(kind, (uint16_t)(fake_get(0x28) >> 16), (uint16_t)fake_get(0x28));
+            fake_put(0x2c, (value & 0x7fffffffu & ~(3u << 27)) | kind << 27);
+        } else {
+            unsigned kind = value >> 28 & 3;
+            fake_invalidate_tlb(kind, (uint16_t)value, value >> 16 & 3, fake_get64(0xf0));
+            fake_put(0xfc, (value & 0x7fffffffu & ~(3u << 25)) | kind << 25);
+        }
     }
 }
 
@@ -326,19 +424,73 @@ found:
     return (entry & 0xffffffffff000ull) | (iova & 0xfff);
 }
 
-// DMAR: an RMRR, of no interest, and one unit
+// Messages of functions
 
-static uint8_t fake_dmar[48 + 16 + 16];
+#define FAKE_STOPPED 0u
+
+/// What the processors get: vector, and the processor in bits 63:32; or FAKE_STOPPED, and then there is a
+/// record.
+static inline uint64_t fake_message(uint16_t source, uint32_t address, uint32_t data)
+{
+    uint32_t status = fake_get(0x1c);
+    bool wide = fake.irta >> 11 & 1;
+    assert_int_equal(address >> 20, 0xfee);
+    if (!(status & GSTS_IRE) || !(address & 1u << 4)) {
+        if (!(status & GSTS_IRE) || (status & GSTS_CFI && !wide))
+            return (uint64_t)(address >> 12 & 0xff) << 32 | (data & 0xff);
+        fake_fault(source, 0, true, 0x25);
+        return FAKE_STOPPED;
+    }
+    uint64_t index = (address >> 5 & 0x7fff) | (address & 4u) << 13;
+    if (address & 8u)
+        index += data & 0xffff;
+    uint8_t reason = 0;
+    struct fake_entry e = {0};
+    if (address & 8u && data >> 16)
+        reason = 0x20;
+    else if (index >> ((fake.irta & 15) + 1))
+        reason = 0x21;
+    else if (fake.entries[index].valid)
+        e = fake.entries[index];
+    else {
+        phys_t at = (fake.irta & ~0xfffull) + 16 * index;
+        e = (struct fake_entry){true, fake_read(at), fake_read(at + 8)};
+        if (e.low & 1 || fake_get64(0x08) & CAP_CM)
+            fake.entries[index] = e;
+    }
+    if (!reason && !(e.low & 1))
+        reason = 0x22;
+    if (!reason && (e.low & 0xff00f000 || e.high >> 20 || (!wide && e.low & 0xffff00ffull << 32)))
+        reason = 0x24;
+    if (!reason && ((e.high >> 18 & 3) != 1 || (e.high >> 16 & 3) != 0 || (uint16_t)e.high != source))
+        reason = 0x26;
+    if (reason) {
+        fake_fault(source, index << 48, true, reason);
+        return FAKE_STOPPED;
+    }
+    assert_int_equal(e.low & 0xee, 0); // fixed, to one processor by its identifier
+    return (e.low >> (wide ? 32 : 40)) << 32 | (e.low >> 16 & 0xff);
+}
+
+// DMAR: an RMRR, of no interest, and one unit with an I/O APIC
+
+#define FAKE_IOAPIC        9u
+#define FAKE_IOAPIC_SOURCE 0xf0f8u
+
+static uint8_t fake_dmar[48 + 16 + 16 + 16];
 
 static inline void fake_make_dmar(uint16_t segment)
 {
+    static const uint8_t scopes[] = {1, 8, 0, 0, 0, 0, 5, 0, 3, 8, 0, 0, FAKE_IOAPIC, 0xf0, 0x1f, 0};
     memset(fake_dmar, 0, sizeof fake_dmar);
     memcpy(fake_dmar, "DMAR", 4);
+    fake_dmar[37] = 1;
     fake_dmar[48] = 1;
     fake_dmar[50] = 16;
-    fake_dmar[64 + 2] = 16;
+    fake_dmar[64 + 2] = 32;
     fake_dmar[64 + 4] = 1;
     memcpy(fake_dmar + 64 + 6, &segment, 2);
     uint64_t base = UNIT;
     memcpy(fake_dmar + 64 + 8, &base, 8);
+    memcpy(fake_dmar + 64 + 16, scopes, sizeof scopes);
 }

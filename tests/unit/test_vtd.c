@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: drivers/vtd.c drivers/vtd_unit.c drivers/vtd_domain.c drivers/vtd_fault.c
+// LINK: drivers/vtd.c drivers/vtd_unit.c drivers/vtd_queue.c drivers/vtd_domain.c drivers/vtd_fault.c
 //
 // Remapping units made of arrays: what the driver's tables say of each requester, and which units it refuses.
 #include <setjmp.h>
@@ -87,7 +87,7 @@ static void test_block(void **state)
     assert_int_equal(vtd_block(&dev), ERR_TIMEOUT);
 }
 
-static void test_queues_only(void **state)
+static void test_neither_registers_nor_queue(void **state)
 {
     (void)state;
     fake.mute = true; // the registers of invalidation are reserved: they read as zero
@@ -96,12 +96,41 @@ static void test_queues_only(void **state)
     assert_int_equal(vtd_block(&dev), ERR_UNSUPPORTED);
 }
 
+static void test_queue(void **state)
+{
+    (void)state;
+    struct pci_device dev = {.at = {0, 0, 0x28}};
+    for (unsigned left = 0; left < 2; left++) {
+        fake_reset(CAP_48 | CAP_RWBF, ECAP_PT | ECAP_QI | ECAP_IR);
+        fake_put(0x1c, left ? GSTS_TE | GSTS_QIE | GSTS_IRE : 0); // the firmware's, with its own queue
+        fake_put(0x80, left ? 0x120 : 0);
+        fake_put(0x88, left ? 0x120 : 0);
+        assert_int_equal(vtd_start(fake_dmar, sizeof fake_dmar), OK);
+        assert_int_equal(fake_get(0x1c) & (GSTS_TE | GSTS_QIE | GSTS_IRE), GSTS_TE | GSTS_QIE);
+        for (unsigned i = 0; i < 300; i++) { // round its end
+            unsigned contexts = fake.context_global, iotlbs = fake.tlb_global;
+            assert_int_equal(vtd_block(&dev), OK);
+            assert_int_equal(fake.context_global, contexts + 1);
+            assert_int_equal(fake.tlb_global, iotlbs + 1);
+            assert_int_equal(fake_get(0x80), fake_get(0x88));
+        }
+        assert_int_equal(context(0, 0x28)[0], 0);
+    }
+    fake.mute = true; // refuses a descriptor
+    assert_int_equal(vtd_block(&dev), ERR_IO);
+    fake_put(0x34, 0);
+    fake.mute = false;
+    fake.deaf = true;
+    assert_int_equal(vtd_block(&dev), ERR_TIMEOUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_refused, setup),
         cmocka_unit_test_setup(test_block, setup),
-        cmocka_unit_test_setup(test_queues_only, setup),
+        cmocka_unit_test_setup(test_neither_registers_nor_queue, setup),
+        cmocka_unit_test_setup(test_queue, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

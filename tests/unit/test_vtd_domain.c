@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: drivers/vtd.c drivers/vtd_unit.c drivers/vtd_domain.c drivers/vtd_fault.c
+// LINK: drivers/vtd.c drivers/vtd_unit.c drivers/vtd_queue.c drivers/vtd_domain.c drivers/vtd_fault.c
 //
 // Address spaces of functions, as a unit sees them that caches all it may and sees only what was flushed.
 #include <setjmp.h>
@@ -47,6 +47,9 @@ static void test_kinds_of_units(void **state)
     } kinds[] = {
         {QEMU_CAP, ECAP_PT | ECAP_C},
         {QEMU_CAP, ECAP_PT},
+        {QEMU_CAP, ECAP_PT | ECAP_C | ECAP_QI},
+        {QEMU_CAP | CAP_CM | CAP_RWBF, ECAP_PT | ECAP_QI | ECAP_SC},
+        {CAP_39 | CAP_MGAW(39), ECAP_PT | ECAP_QI},
         {QEMU_CAP | CAP_CM, ECAP_PT | ECAP_C | ECAP_SC},
         {QEMU_CAP | CAP_CM | CAP_RWBF, ECAP_PT},
         {CAP_39 | CAP_MGAW(39), ECAP_PT},                        // 16 domains, no page-selective invalidation
@@ -123,10 +126,9 @@ static void test_refused(void **state)
 }
 
 /// What a unit is asked to forget: no more than it must, no less, and nothing where nothing was.
-static void test_commands(void **state)
+static void commands_by(uint64_t ecap)
 {
-    (void)state;
-    start(QEMU_CAP, ECAP_PT);
+    start(QEMU_CAP, ecap);
     unsigned before = commands();
     assert_int_equal(vtd_domain_create(&nvme, &domain), OK);
     for (uint64_t page = 0x0fe; page < 0x102; page++)
@@ -149,17 +151,17 @@ static void test_commands(void **state)
     assert_int_equal(fake.tlb_domain, 2);
     assert_int_equal(fake.context_device, 1);
 
-    start(QEMU_CAP | CAP_CM, ECAP_PT);
+    start(QEMU_CAP | CAP_CM, ecap);
     assert_int_equal(vtd_domain_create(&nvme, &domain), OK);
     assert_int_equal(fake.context_device, 1);
-    assert_int_equal(fake_get(0x28), 0x03080000); // of domain 0
+    assert_int_equal(fake.last_context, 0x03080000); // of domain 0
     assert_int_equal(fake.tlb_domain, 1);
     assert_int_equal(vtd_map(domain, 0x5000, 0, VTD_READ), OK);
     assert_int_equal(fake.tlb_pages, 1);
     assert_int_equal(fake.last_iva, 0x5000);
     vtd_domain_destroy(domain);
 
-    start((QEMU_CAP & ~CAP_DRAIN) | CAP_RWBF, ECAP_PT);
+    start((QEMU_CAP & ~CAP_DRAIN) | CAP_RWBF, ecap);
     assert_int_equal(vtd_domain_create(&nvme, &domain), OK);
     before = fake.write_buffer;
     assert_int_equal(vtd_map(domain, 0x5000, 0, VTD_READ), OK);
@@ -167,6 +169,13 @@ static void test_commands(void **state)
     vtd_unmap(domain, 0x5000, 1);
     assert_int_equal(fake.last_tlb >> 16 & 3, 0); // cannot drain
     vtd_domain_destroy(domain);
+}
+
+static void test_commands(void **state)
+{
+    (void)state;
+    commands_by(ECAP_PT);
+    commands_by(ECAP_PT | ECAP_QI);
 }
 
 static void test_domain_ids(void **state)
@@ -239,7 +248,8 @@ static void test_random(void **state)
         unsigned access;
     } model[PAGES];
     for (unsigned round = 0; round < 4; round++) {
-        start(QEMU_CAP | (round & 1 ? CAP_CM : 0), ECAP_PT | (round & 2 ? ECAP_C : 0));
+        start(QEMU_CAP | (round & 1 ? CAP_CM : 0),
+              ECAP_PT | (round & 2 ? ECAP_C : 0) | (round > 1 ? ECAP_QI : 0));
         uint64_t in_use = host_frames_in_use();
         assert_int_equal(vtd_domain_create(&nvme, &domain), OK);
         uint32_t seed = 12345 + round;
@@ -327,12 +337,12 @@ static void test_faults(void **state)
 static void test_deaf(void **state)
 {
     (void)state;
-    for (volatile unsigned kind = 0; kind < 2; kind++) {
-        start(QEMU_CAP, ECAP_PT | ECAP_C);
+    for (volatile unsigned kind = 0; kind < 4; kind++) {
+        start(QEMU_CAP, ECAP_PT | ECAP_C | (kind & 2 ? ECAP_QI : 0));
         assert_int_equal(vtd_domain_create(&nvme, &domain), OK);
         assert_int_equal(vtd_map(domain, 0x5000, 0, VTD_READ), OK);
-        fake.deaf = kind == 0;
-        fake.mute = kind == 1;
+        fake.deaf = !(kind & 1);
+        fake.mute = kind & 1;
         host_panic_arm();
         if (setjmp(host_panic_jump) == 0) {
             vtd_unmap(domain, 0x5000, 1);
@@ -340,6 +350,7 @@ static void test_deaf(void **state)
         }
         assert_non_null(strstr(host_panic_text(), "invalidate"));
         fake.deaf = fake.mute = false;
+        fake_put(0x80, fake_get(0x88)); // as if the queue had been emptied
         vtd_domain_destroy(domain);
     }
 }
