@@ -12,7 +12,7 @@
 
 enum section { SECTION_NONE, SECTION_NODE, SECTION_GUEST, SECTION_PEER, SECTIONS };
 
-enum { KEYS_MAX = 12 };
+enum { KEYS_MAX = 13 };
 
 struct parser {
     const char *path;
@@ -28,7 +28,7 @@ struct parser {
     /// peer.
     uint32_t key_lines[SECTIONS][KEYS_MAX];
     struct config_lines lines;
-    uint32_t peer_line, lend_line, gateway_line;
+    uint32_t peer_line, lend_line, gateway_line, unsafe_line;
     uint32_t dma_line; // of this guest
 };
 
@@ -203,11 +203,30 @@ static enum status set_node_nic(struct parser *p, const char *value)
     return p->info->node.nic_set ? OK : bad_value(p, "nic", value, PCI_WANTED);
 }
 
+static enum status set_unsafe_interrupts(struct parser *p, const char *value)
+{
+    p->unsafe_line = p->line;
+    p->info->node.unsafe_interrupts = strcmp(value, "yes") == 0;
+    return p->info->node.unsafe_interrupts || strcmp(value, "no") == 0
+               ? OK
+               : bad_value(p, "unsafe-interrupts", value,
+                           "yes (lend with DMA although guests could forge interrupts) or no");
+}
+
 static const struct key node_table[] = {
-    {"name", false, set_node_name},  {"role", false, set_role},    {"address", false, set_address},
-    {"gateway", false, set_gateway}, {"peer", false, set_peer},    {"console", false, set_console},
-    {"key", false, set_key},         {"psk", false, set_psk},      {"security", false, set_security},
-    {"lend", true, set_lend},        {"nic", false, set_node_nic}, {"carrier", false, set_carrier},
+    {"name", false, set_node_name},
+    {"role", false, set_role},
+    {"address", false, set_address},
+    {"gateway", false, set_gateway},
+    {"peer", false, set_peer},
+    {"console", false, set_console},
+    {"key", false, set_key},
+    {"psk", false, set_psk},
+    {"security", false, set_security},
+    {"lend", true, set_lend},
+    {"nic", false, set_node_nic},
+    {"carrier", false, set_carrier},
+    {"unsafe-interrupts", false, set_unsafe_interrupts},
 };
 
 // [guest NAME]
@@ -627,6 +646,9 @@ static enum status check_whole(struct parser *p)
     p->line = p->lend_line;
     if (n->role == BOOT_ROLE_HOST && p->lend_line != 0)
         return refuse_here(p, ERR_INVAL, "'lend' is for role = remote: a host lends nothing");
+    p->line = p->unsafe_line;
+    if (n->role == BOOT_ROLE_HOST && p->unsafe_line != 0)
+        return refuse_here(p, ERR_INVAL, "'unsafe-interrupts' is for role = remote: a host lends nothing");
     p->line = p->gateway_line;
     if (p->gateway_line != 0 && n->dhcp)
         return refuse_here(p, ERR_INVAL,

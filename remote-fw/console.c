@@ -114,10 +114,10 @@ static void print_dma(const struct function *f)
              (ull)s->maps, (ull)s->unmaps);
     log_info("dma",
              PCI_FORMAT " bytes in %llu out %llu, records in %llu out %llu, rounds %llu pages %llu restless "
-                        "%llu, undone %llu spoiled %llu faults %llu refused %llu",
+                        "%llu, undone %llu spoiled %llu faults %llu refused %llu messages stopped %llu",
              PCI_ARGS(f->info.at), (ull)s->bytes_in, (ull)s->bytes_out, (ull)s->records_in,
              (ull)s->records_out, (ull)s->rounds, (ull)s->pages, (ull)s->restless, (ull)s->undone,
-             (ull)s->spoiled, (ull)f->dma.faults, (ull)refused);
+             (ull)s->spoiled, (ull)f->dma.faults, (ull)refused, (ull)f->dma.messages);
 }
 
 static void run_dma(int argc, char *argv[])
@@ -128,7 +128,7 @@ static void run_dma(int argc, char *argv[])
     (void)argv;
     log_info("dma", "%u slots for all functions, %u granted", memory.slots, memory.granted);
     for (unsigned i = 0; i < t->count; i++)
-        if (t->all[i].dma.on || t->all[i].dma.engine.begun || t->all[i].dma.faults)
+        if (t->all[i].dma.on || t->all[i].dma.engine.begun || t->all[i].dma.faults || t->all[i].dma.messages)
             print_dma(&t->all[i]);
     for (unsigned r = 0; r < DMA_REFUSALS; r++) {
         uint64_t refused = 0;

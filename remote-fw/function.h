@@ -106,6 +106,7 @@ struct function_dma {
     uint64_t wanted; // number of the round that somebody waits for
     uint64_t sent_before, begun_ns, interval_ns, due_ns, rest_ns; // of rounds
     uint64_t faults, faults_ns;
+    uint64_t messages;    // interrupts that were not its own, and stopped
     unsigned faults_told; // since faults_ns
 };
 

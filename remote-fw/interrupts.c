@@ -12,7 +12,7 @@
 static struct slot {
     struct function *f; // NULL: not in use
     uint16_t entry;
-    bool has_vector;
+    const struct function *message_of;
     struct interrupt_message message;
 } slots[INTERRUPT_SLOTS];
 static _Atomic uint64_t raised[INTERRUPT_SLOTS / 64]; // a second message before the first was noted is one
@@ -74,9 +74,12 @@ static struct slot *take_slot(struct function *f, uint16_t entry)
         struct slot *s = &slots[i];
         if (s->f)
             continue;
-        if (!s->has_vector && (!take_vector || take_vector(i, &s->message) != OK))
-            return NULL;
-        s->has_vector = true;
+        if (s->message_of != f) {
+            s->message_of = NULL;
+            if (!take_vector || take_vector(i, f, &s->message) != OK)
+                return NULL;
+            s->message_of = f;
+        }
         forget(i); // what came for whoever had it
         s->f = f;
         s->entry = entry;

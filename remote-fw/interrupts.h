@@ -15,9 +15,10 @@ struct interrupt_message {
     uint32_t address, data;
 };
 
-/// Where vectors come from: asked once for each slot, for ever; the vector's handler calls
-/// interrupts_raise(slot).
-typedef enum status interrupt_vector_fn(unsigned slot, struct interrupt_message *message);
+/// Where vectors come from: asked when a slot comes to a function that did not have it last; what others
+/// sent for it is void from then on. The vector's handler calls interrupts_raise(slot).
+typedef enum status interrupt_vector_fn(unsigned slot, const struct function *f,
+                                        struct interrupt_message *message);
 
 void interrupts_start(interrupt_vector_fn *vector);
 /// REC_INTERRUPTS: body and size as received. The answer's status; other than CPL_SC: all are off.

@@ -144,6 +144,7 @@ _Noreturn void role_main(const struct boot_info *info)
 
     struct pci_device *nic_device;
     uint32_t unicast_to;
+    vectors_confine(info->node.unsafe_interrupts);
     struct nic *nic = start_network(info, &nic_device);
     choose_functions(info, nic_device);
     vectors_start(&functions);

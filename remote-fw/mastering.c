@@ -231,6 +231,19 @@ static bool poll(struct function *f, uint64_t now)
     return f->dma.wanted > d->begun;
 }
 
+/// Its guest has no interrupt remapping that could tell it.
+static void stopped_message(struct function *f, struct wire_pci_address at,
+                            const struct wire_dma_fault *fault)
+{
+    static bool others;
+    bool said = f ? f->dma.messages++ > 0 : others;
+    others |= !f;
+    if (!said)
+        log_warn("lend",
+                 PCI_FORMAT ": an interrupt message that is not its own was stopped (reason %#x, entry %llu)",
+                 PCI_ARGS(at), fault->reason, (unsigned long long)fault->iova);
+}
+
 static void poll_faults(uint64_t now)
 {
     struct wire_pci_address at;
@@ -240,6 +253,10 @@ static void poll_faults(uint64_t now)
     all.looked_ns = now;
     for (unsigned n = 0; n < MASTERING_FAULTS && all.machine->take_fault(&at, &fault); n++) {
         struct function *f = functions_at(all.functions, at);
+        if (fault.reason >= MASTERING_MESSAGE) {
+            stopped_message(f, at, &fault);
+            continue;
+        }
         if (!f)
             continue;
         if (f->dma.faults++ == 0)

@@ -34,6 +34,7 @@ struct mastering_link {
 #define MASTERING_HEARD_NS 2000000u // while its interrupts are wanted
 #define MASTERING_LATE_NS  8000000u // and at most so far apart
 #define MASTERING_REST     4u       // and for so many times as long as the last one took
+#define MASTERING_MESSAGE  0x20u    // reasons of faults from here on speak of messages (VT-d 7.1.3)
 #define MASTERING_LOOK_NS  1000000u // faults are looked for this often
 #define MASTERING_FAULTS   16u      // told of one function in
 #define MASTERING_FAULT_NS 100000000u

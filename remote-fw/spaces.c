@@ -70,8 +70,9 @@ static bool take_fault(struct wire_pci_address *at, struct wire_dma_fault *fault
     if (!vtd_take_fault(&f, NULL))
         return false;
     *at = (struct wire_pci_address){.bus = f.bus, .devfn = f.devfn};
+    uint64_t page = f.iova & ~(uint64_t)(WIRE_DMA_PAGE - 1);
     *fault = (struct wire_dma_fault){
-        .iova = f.iova & ~(uint64_t)(WIRE_DMA_PAGE - 1), .write = f.write, .reason = f.reason};
+        .iova = f.reason < MASTERING_MESSAGE ? page : f.iova, .write = f.write, .reason = f.reason};
     return true;
 }
 

@@ -153,7 +153,7 @@ struct boot_node {
     uint8_t console_serial; // 1: COM1 (default)
     uint8_t console_fb;     // 1: framebuffer when there is one (default)
     uint8_t carrier;        // enum boot_carrier
-    uint8_t pad;
+    uint8_t unsafe_interrupts; // 1: lend what may master the bus without interrupt remapping
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_pci_address lend[BOOT_DEVICES_MAX];
     struct boot_pci_address nic; // host and remote: use this NIC; valid when nic_set

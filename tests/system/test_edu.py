@@ -58,9 +58,9 @@ def test_edu_under_loss(lab):
 
 
 def test_dma_where_there_is_no_memory(lab):
-    """Twenty-five places that are not the guest's, for reading and writing, beside a guest that works all the time; and a message that looks
-    like another device's interrupt."""
-    guests = [guest("rogue", "rogue", "do=dma message=0xe5", "edu64"),
+    """Twenty-five places that are not the guest's, for reading and writing, beside a guest that works all the time; and messages that look
+    like other devices' interrupts."""
+    guests = [guest("rogue", "rogue", "do=dma message=0xe5 entry=0xf3", "edu64"),
               pair.guest("good", "watch", "", ["nvme"], kernel="watch")]
     l = lab(pair.description(guests, ["nvme", "edu64"], elves=["rogue", "watch"], host_start=False))
     pair.prepare(l)
@@ -73,6 +73,8 @@ def test_dma_where_there_is_no_memory(lab):
     assert "rogue: DMA at 25 places, 0 bytes leaked, 0 wrong before and 0 afterwards" in lines
     assert re.search(r"bus: warning: remote1/0000:00:05.0: DMA (to|from) address 0x[0-9a-f]+ was stopped", console.text)
     assert re.search(r"lend: warning: 0000:00:05.0: a (read|write) at 0x[0-9a-f]+, where nothing is mapped for it, was stopped", l["remote1"].console.text)
+    with open(l.path("remote1.emulator"), encoding="utf-8", errors="replace") as f:
+        assert "non-present IRTE (index=243," in f.read()  # the message of an entry that is nobody's
     # both ends go on
     console.send("attach good\r")
     console.expect("keys go to good", 60)

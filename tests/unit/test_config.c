@@ -167,6 +167,11 @@ static void test_remote(void **state)
     assert_memory_equal(info.node.peer, "\x0a\x00\x00\x01", 4);
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 0);
+    assert_int_equal(info.node.unsafe_interrupts, 0);
+    accept(REMOTE "security = none\nunsafe-interrupts = yes\n");
+    assert_int_equal(info.node.unsafe_interrupts, 1);
+    accept(REMOTE "security = none\nunsafe-interrupts = no\n");
+    assert_int_equal(info.node.unsafe_interrupts, 0);
     accept(REMOTE "security = none\naddress = dhcp\n");
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 1);
@@ -256,6 +261,7 @@ static void test_node_values(void **state)
         {"lend = 0000:00:20.0", "is not a PCI address"},
         {"lend = 0000:00:04.8", "is not a PCI address"},
         {"nic = eth0", "is not a PCI address"},
+        {"unsafe-interrupts = 1", "is not yes (lend with DMA"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[256];
@@ -324,6 +330,7 @@ static void test_roles(void **state)
     (void)state;
     refuse_text(REMOTE GUEST, 4, "[guest g], but this node is a remote");
     refuse_text(HOST "lend = 0000:00:04.0\n", 4, "'lend' is for role = remote");
+    refuse_text(HOST "unsafe-interrupts = no\n", 4, "'unsafe-interrupts' is for role = remote");
     refuse_text(HOST "peer = 10.0.0.2\n", 4, "'peer' is for role = remote");
     refuse_text(GUEST REMOTE, 1, "this node is a remote"); // whichever comes first
 }

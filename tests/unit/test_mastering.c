@@ -54,6 +54,7 @@ static struct space {
     } at[16];
 } spaces[3];
 static unsigned pages, tables, faults_left;
+static uint8_t fault_reason;
 static bool no_space;
 static unsigned (*on_read)(void); // what the function does when it is read
 
@@ -210,7 +211,7 @@ static bool take_fault(struct wire_pci_address *at, struct wire_dma_fault *fault
         return false;
     faults_left--;
     *at = (struct wire_pci_address){.devfn = 4 << 3};
-    *fault = (struct wire_dma_fault){.iova = 0x1000, .write = 1, .reason = 5};
+    *fault = (struct wire_dma_fault){.iova = 0x1000, .write = 1, .reason = fault_reason};
     return true;
 }
 
@@ -239,8 +240,9 @@ static void device_writes(unsigned function, unsigned page, unsigned offset, uin
     fail();
 }
 
-static enum status take_vector(unsigned slot, struct interrupt_message *message)
+static enum status take_vector(unsigned slot, const struct function *f, struct interrupt_message *message)
 {
+    (void)f;
     *message = (struct interrupt_message){.address = 0xfee00000, .data = 0x40 + slot};
     return OK;
 }
@@ -392,6 +394,7 @@ static int setup(void **state)
     on_read = NULL;
     no_space = false;
     faults_left = 0;
+    fault_reason = 5;
     for (unsigned i = 0; i < 3; i++) {
         struct function *f = mock_lend(&table, &devices[i], (uint8_t)(4 + i));
         f->ops = &hooked;
@@ -721,6 +724,24 @@ static void faults_are_told_not_flooded(void **state)
     assert_non_null(strstr(host_log_last(), "may master")); // one line for the first, none for the others
 }
 
+static void stopped_messages_are_counted_here(void **state)
+{
+    (void)state;
+    struct link *a = connect_host(0, "alpha");
+    uint16_t handle = attached(a, 4);
+    assert_true(start(a, handle) > 0);
+    fault_reason = MASTERING_MESSAGE + 6;
+    faults_left = 20;
+    for (unsigned ms = 0; ms < 10; ms++) {
+        host_time_advance_ns(MS);
+        server_poll();
+    }
+    assert_string_equal(story(), ""); // the host is told nothing: its guest has no such thing
+    assert_int_equal(table.all[0].dma.messages, 20);
+    assert_int_equal(table.all[0].dma.faults, 0);
+    assert_non_null(strstr(host_log_last(), "0000:00:04.0: an interrupt message that is not its own"));
+}
+
 static void none_without_a_machine(void **state)
 {
     (void)state;
@@ -745,6 +766,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rounds_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_take_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(faults_are_told_not_flooded, setup, teardown),
+        cmocka_unit_test_setup_teardown(stopped_messages_are_counted_here, setup, teardown),
         cmocka_unit_test_setup_teardown(none_without_a_machine, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

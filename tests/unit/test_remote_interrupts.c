@@ -97,8 +97,13 @@ void discovery_announce(const struct announcement *what, uint32_t unicast_to)
     (void)what, (void)unicast_to;
 }
 
-static enum status vector(unsigned slot, struct interrupt_message *message)
+static unsigned asked;
+static const struct function *asked_for;
+
+static enum status vector(unsigned slot, const struct function *who, struct interrupt_message *message)
 {
+    asked++;
+    asked_for = who;
     if (!vectors_left)
         return ERR_NOMEM;
     vectors_left--;
@@ -224,6 +229,36 @@ static void test_msi(void **state)
     interrupts_raise(data - 0x40); // one that was on its way
     assert_int_equal(want(INTERRUPTS_MSI, 1, 1), CPL_SC);
     assert_int_equal(told(REC_MSI), 2);
+}
+
+/// A slot that another function had is asked for again: the message must be void for that one.
+static void test_slot_changes_hands(void **state)
+{
+    (void)state;
+    static struct mock_device second;
+    struct function *g = mock_lend(&table, &second, 5);
+    g->info.flags |= WIRE_FN_MSI;
+    g->state = FUNCTION_LENT;
+    const struct wire_interrupts w = {.mode = INTERRUPTS_MSI, .count = 1};
+    uint8_t body[sizeof w + 1] = {0};
+    memcpy(body, &w, sizeof w);
+    body[sizeof w] = 1;
+    assert_int_equal(interrupts_set(g, body, sizeof body), CPL_SC);
+    assert_ptr_equal(asked_for, g);
+    interrupts_off(g);
+    unsigned before = asked;
+    assert_int_equal(interrupts_set(g, body, sizeof body), CPL_SC); // its own again
+    assert_int_equal(asked, before);
+    interrupts_off(g);
+    assert_int_equal(want(INTERRUPTS_MSI, 1, 1), CPL_SC);
+    assert_int_equal(asked, before + 1);
+    assert_ptr_equal(asked_for, f);
+    assert_int_equal(want(INTERRUPTS_OFF, 0, 0), CPL_SC);
+    vectors_left = 0;
+    assert_int_equal(interrupts_set(g, body, sizeof body), CPL_CA);
+    vectors_left = 1000;
+    assert_int_equal(want(INTERRUPTS_MSI, 1, 1), CPL_SC); // whose it was before does not count
+    assert_ptr_equal(asked_for, f);
 }
 
 static void test_refusals(void **state)
@@ -354,7 +389,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_msi), T(test_refusals), T(test_msix), T(test_intx), T(test_full_link), T(test_next_owner),
+        T(test_msi),        T(test_refusals),           T(test_msix), T(test_intx), T(test_full_link),
+        T(test_next_owner), T(test_slot_changes_hands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ class QemuMachine(Machine):
                 "-name", self.name, "-rtc", "base=2023-11-14T22:13:20", "-boot", "menu=off",
                 "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_CODE}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
         if iommu:
-            argv += ["-device", "intel-iommu,intremap=off,caching-mode=off"]
+            argv += ["-device", "intel-iommu,intremap=on,caching-mode=off"]
         argv += ["-chardev", f"socket,id=console,host=127.0.0.1,port={self.console.port},server=off", "-serial", "chardev:console",
                  "-qmp", f"unix:{self.name}.qmp,server=on,wait=off", "-device", "VGA,addr=0x1",
                  "-drive", f"if=none,id=esp,file={image},format=raw,cache=unsafe"]

@@ -75,6 +75,20 @@ uint32_t edu_ready(uint16_t *bdf)
     return base;
 }
 
+static void forge(uint32_t base, uint32_t address, uint32_t data)
+{
+    for (uint32_t i = 0; i < SIZE; i++)
+        edu_page[i] = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        edu_page[i] = (uint8_t)(data >> 8 * i);
+    edu_transfer(base, (uint32_t)edu_page, 0);
+    mmio_write32(base + EDU_DMA_SOURCE, EDU_BUFFER);
+    mmio_write_long(base + EDU_DMA_TARGET, 8, address);
+    mmio_write32(base + EDU_DMA_COUNT, 4);
+    mmio_write32(base + EDU_DMA_COMMAND, EDU_DMA_TO_RAM | EDU_DMA_RUN);
+    await(base);
+}
+
 void rogue_dma(void)
 {
     uint32_t end = memory_upper_kib * 1024 + 0x100000, leaks = 0, places = 0;
@@ -95,18 +109,11 @@ void rogue_dma(void)
         edu_transfer(base, where[i], 0);
         leaks += edu_leaked(base);
     }
-    if (option_given("message")) { // looks like an interrupt of any other device of that machine
-        for (uint32_t i = 0; i < SIZE; i++)
-            edu_page[i] = 0;
-        for (uint32_t i = 0; i < 4; i++)
-            edu_page[i] = (uint8_t)(option_number("message", 0) >> 8 * i);
-        edu_transfer(base, (uint32_t)edu_page, 0);
-        mmio_write32(base + EDU_DMA_SOURCE, EDU_BUFFER);
-        mmio_write_long(base + EDU_DMA_TARGET, 8, 0xfee00000);
-        mmio_write32(base + EDU_DMA_COUNT, 4);
-        mmio_write32(base + EDU_DMA_COMMAND, EDU_DMA_TO_RAM | EDU_DMA_RUN);
-        await(base);
-    }
+    // like an interrupt of any other device of that machine: as without interrupt remapping, and by its table
+    if (option_given("message"))
+        forge(base, 0xfee00000, option_number("message", 0));
+    if (option_given("entry"))
+        forge(base, 0xfee00010 | option_number("entry", 0) << 5, 0);
     print("rogue: DMA at %u places, %u bytes leaked, %u wrong before and %u afterwards\n", places, leaks,
           before, edu_wrong(base));
 }
