@@ -234,6 +234,7 @@ void link_peer_announced(const char *name, uint32_t peer, uint32_t boot_id)
         struct link *l = &node->links[i];
         if (!l->host || l->state == LINK_CLOSED || strncmp(l->peer_node, name, WIRE_NAME_MAX) != 0)
             continue;
+        l->announced = now;
         if (l->state != LINK_CONNECTING) {
             if (l->peer_boot_id != boot_id)
                 link_down(l, now, "the remote has restarted");

@@ -13,7 +13,8 @@
 
 #define PEER(ip) (ip) & 0xff, (ip) >> 8 & 0xff, (ip) >> 16 & 0xff, (ip) >> 24
 
-#define HELLO_TRIES_QUIET 8u // unanswered until a sentence is due: 3 s
+#define HELLO_TRIES_QUIET 8u    // unanswered until a sentence is due: 3 s
+#define ANNOUNCED_MS      1500u // so lately, a remote is there
 
 struct framed_hello {
     struct wire_frame frame;
@@ -93,7 +94,7 @@ static bool send_sealed_hello(struct link *l, const struct wire_frame *plain, ui
         l->hello_due = NEVER;
         return false;
     }
-    if (l->hello_tries == HELLO_TRIES_QUIET)
+    if (l->hello_tries == HELLO_TRIES_QUIET && l->announced != 0 && now - l->announced < ANNOUNCED_MS * MS)
         log_warn(
             ROOM,
             "%s (%u.%u.%u.%u) announces itself but does not answer: has each of the two the other's public "

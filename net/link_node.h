@@ -106,6 +106,7 @@ struct link {
     uint32_t hello_asked;    // times the preferred carrier did not know where to
     uint32_t hello_failures; // refusals in a row, for quiet logs
     uint64_t hello_due, hello_interval;
+    uint64_t announced; // host: when the remote was last heard to announce itself; 0: never
 
     // sender
     uint32_t una, nxt, tail;
