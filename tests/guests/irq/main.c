@@ -302,7 +302,7 @@ int guest_main(void)
     pci_bdf at = pci_find_id(0x1234, 0x11e8);
     if (at != PCI_NONE) {
         edu = (uint32_t)bar_use(at, 0, true).base;
-        // bus mastering is what an MSI needs where the device really is (the reference run)
+        // master=1: bus mastering, which an MSI needs; without DMA a remote sees to it by itself
         pci_write(at, PCI_COMMAND, 2,
                   pci_read(at, PCI_COMMAND, 2) | INTX_DISABLE | option_number("master", 0) << 2);
         msi(at);
