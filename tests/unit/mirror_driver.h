@@ -31,13 +31,11 @@ __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
 /// Another CPU of the host polls while the guest runs.
 static inline void others(unsigned steps)
 {
-    uint64_t overruns = bus_counts.dma_overruns;
     net_lock();
     while (steps--)
         (void)world_step();
     net_unlock();
-    if (bus_counts.dma_overruns != overruns) // its CPU was called
-        bus_guest_collect(w.guest);
+    heed();
 }
 
 /// Some guests have little room for what waits for them.
@@ -124,6 +122,7 @@ static inline void unmap_buffers(struct command *c)
         } else {
             const struct iommu_scope all = {.kind = IOMMU_SCOPE_DOMAIN, .domain = DOMAIN};
             bus_guest_mappings(w.guest, &all);
+            heed();
         }
         w.unmapped++;
     }
@@ -233,6 +232,7 @@ static inline void submit(unsigned tag)
         guest_store(RING, tag * ENTRY + k, ((const uint8_t *)&d)[k]);
     guest_runs();
     io_space_mmio_write(&w.io, w.bar + 0x100, 4, tag + c->seq * TAGS_MAX);
+    heed();
 }
 
 static inline void scribble(void)
@@ -254,6 +254,7 @@ static inline void ask(unsigned tag)
     uint32_t seq = w.commands[tag].seq;
     bool waits = w.commands[tag].used;
     uint64_t value = io_space_mmio_read(&w.io, w.bar + tag * 4, 4);
+    heed();
     if (waits && value == seq)
         require(is_complete(tag), "a register tells of a completion that is not in memory");
 }

@@ -101,8 +101,9 @@ static struct world {
     bool watched[PAGES];
     uint64_t dirty[PAGES];
     bool unsettled;
-    bool all_mapped; // dma = mirror
-    bool no_watch;   // nested paging has no dirty bits
+    uint64_t overruns; // heeded so far
+    bool all_mapped;   // dma = mirror
+    bool no_watch;     // nested paging has no dirty bits
     struct {
         uint64_t iova, gpa;
         uint8_t access;
@@ -277,6 +278,15 @@ static inline bool table_has(uint64_t iova)
     return false;
 }
 
+/// A round that does not fit calls the guest's CPU, which waits for its end before the next instruction.
+static inline void heed(void)
+{
+    if (bus_counts.dma_overruns == w.overruns)
+        return;
+    w.overruns = bus_counts.dma_overruns;
+    bus_guest_collect(w.guest);
+}
+
 /// The guest says what it changed: exactly, or more than that.
 static inline void invalidate(uint64_t iova, uint64_t pages)
 {
@@ -293,4 +303,5 @@ static inline void invalidate(uint64_t iova, uint64_t pages)
     else if (how == 3 && pages == 1) // rounded to a power of two, as guests do
         scope.first_page &= ~15ull, scope.pages = 16;
     bus_guest_mappings(w.guest, &scope);
+    heed();
 }
