@@ -18,6 +18,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bench_nvme  # noqa: E402
 from farbuslab import Lab, LabError  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -248,6 +249,7 @@ def main():
         sealed, _ = run_remote(arguments.keep, "udp", ALL_ROWS, "keys")
         sealed_l2, _ = run_remote(arguments.keep, "l2", ALL_ROWS, "keys")
         values.update(run_seal(arguments.keep))
+        nvme = bench_nvme.compare(arguments.keep)
     except LabError as e:
         sys.exit(f"bench: {e}")
     values.update(remote)
@@ -270,8 +272,11 @@ def main():
     print("\non the wire, per access, both directions (depends on when frames arrive: acknowledgements may travel alone)")
     for row, (count, size) in on_wire.items():
         print(f"  {row:22} {count:8.3f} frames {size:10.1f} bytes")
+    print("\na drive in another machine: through Farbus, and over NVMe/TCP from bare Linux to Linux, on the same emulated machines and LAN")
+    for line in bench_nvme.table(nvme):
+        print(f"  {line}")
     with open(arguments.json, "w", encoding="utf-8") as f:
-        json.dump({"figures": report, "text": texts, "wire": {k: {"frames": c, "bytes": s} for k, (c, s) in on_wire.items()}}, f, indent=2)
+        json.dump({"figures": report, "text": texts, "wire": {k: {"frames": c, "bytes": s} for k, (c, s) in on_wire.items()}, "nvme": nvme}, f, indent=2)
     print(f"\nwritten to {os.path.relpath(arguments.json)}")
 
 

@@ -10,7 +10,7 @@ import re
 import struct
 import sys
 
-from farbuslab import Lab, guest
+from farbuslab import Lab, LabError, guest
 from mkimage import make_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -21,18 +21,17 @@ INITIATOR, TARGET = "10.9.0.1", "10.9.0.2"
 MARK_PING = 1000  # an echo request of so many bytes and the mark's number
 MARK_REGISTER = 0xC0  # a configuration register of the drive that nothing else reads, and four times the mark's number
 
-# (row, what dmacheck does); what is read was written before
+# (row, its name, what dmacheck does, one request at a time); what is read was written before
 WORKLOAD = [
-    ("write_4k", "write $drive bytes=16777216 bs=4096 random=1 ops=256 seed=1"),
-    ("read_4k", "read $drive bytes=16777216 bs=4096 random=1 ops=256 seed=1"),
-    ("write_128k", "write $drive start=16777216 bytes=4194304 bs=131072 seed=1"),
-    ("read_128k", "read $drive start=16777216 bytes=4194304 bs=131072 seed=1"),
+    ("write_4k", "4 KiB random write", "write $drive bytes=16777216 bs=4096 random=1 ops=256 seed=1"),
+    ("read_4k", "4 KiB random read", "read $drive bytes=16777216 bs=4096 random=1 ops=256 seed=1 fresh=0"),
+    ("read_4k_used", "  into a buffer written in between", "read $drive bytes=16777216 bs=4096 random=1 ops=256 seed=1"),
+    ("write_128k", "128 KiB sequential write", "write $drive start=16777216 bytes=4194304 bs=131072 seed=1"),
+    ("read_128k", "128 KiB sequential read", "read $drive start=16777216 bytes=4194304 bs=131072 seed=1 fresh=0"),
 ]
-NAMES = {"write_4k": "4 KiB random write, one at a time", "read_4k": "4 KiB random read, one at a time",
-         "write_128k": "128 KiB sequential write, one at a time", "read_128k": "128 KiB sequential read, one at a time"}
 
-STEPS = "within 120 test -b $drive\n" + "".join(f"mark {n}\ndmacheck {what}\n" for n, (_, what) in enumerate(WORKLOAD)) + \
-    f"mark {len(WORKLOAD)}\nsay finished\nsleep 1\npoweroff -f\n"
+STEPS = "within 120 test -b $drive\n" + "".join(f"mark {n}\nsay mark {n}\nsleep 1\ndmacheck {what}\n" for n, (*_, what) in enumerate(WORKLOAD)) + \
+    f"mark {len(WORKLOAD)}\nsay mark {len(WORKLOAD)}\nsleep 1\nsay finished\nsleep 1\npoweroff -f\n"
 
 OVER_FARBUS = r"""
 drive=/dev/nvme0n1
@@ -101,12 +100,22 @@ def lab_tcp(folder):
     initiator = guest.initramfs(OVER_TCP + STEPS, ["e1000", "nvme-tcp"], ["nvme", "build/linux/dmacheck"])
     target = guest.initramfs(TCP_TARGET, ["e1000e", "nvme", "nvmet-tcp"])
     return {"lan": {"lan": {"pcap": True}},
-            "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "image": bare_linux(folder, "initiator", initiator), "start": False}},
+            "host": {"host1": {"machine": "bochs", "memory": 512, "lan": "lan", "image": bare_linux(folder, "initiator", initiator), "start": False,
+                               # the kernel reads IA32_MISC_ENABLE before it can take an exception, and Bochs's model has none
+                               "bochsrc": "cpu: ignore_bad_msrs=1\n"}},
             "remote": {"remote1": dict(DRIVE, lan="lan", memory=512, image=bare_linux(folder, "target", target))}}
 
 
+def exits(console):
+    """{reason: VM exits of the guest so far}"""
+    start = len(console.text)
+    console.send("exits linux\n")
+    console.expect(r"exits: linux: unowned .*\n", 60)
+    return {reason: int(n) for reason, n in re.findall(r"exits: linux: ([A-Z_0-9]+) +(\d+)", console.text[start:])}
+
+
 def run(folder, name):
-    """Runs the workload; returns {row: (operations, bytes asked for)} and the capture's path."""
+    """Runs the workload. Returns {row: operations}, the capture's path, and {row: {reason: VM exits}} (nothing for `tcp`)."""
     os.makedirs(folder, exist_ok=True)
     description = lab_tcp(folder) if name == "tcp" else lab_farbus()
     with Lab.load(description, os.path.join(folder, name)) as lab:
@@ -115,12 +124,19 @@ def run(folder, name):
             lab["remote1"].console.expect("guest: the target is ready", 300)
             lab["host1"].start()
         console = lab["host1"].console
-        console.expect(r"guest: finished", 1200)
-        done = re.findall(r"dmacheck: (?:read|write) .* bs=(\d+) .* ops=(\d+) errors=0 wrong=0 beside=0", console.text)
+        seen = []
+        for n in range(len(WORKLOAD) + 1):
+            console.expect(rf"guest: mark {n}\b", 1200)
+            if name != "tcp":
+                seen.append(exits(console))
+        console.expect(r"guest: finished", 300)
+        done = re.findall(r"dmacheck: (?:read|write) .* ops=(\d+) errors=0 wrong=0 beside=0", console.text)
         if len(done) != len(WORKLOAD):
-            raise SystemExit(f"bench: {name}: the workload went wrong: see {console.log}")
+            raise LabError(f"{name}: the workload went wrong: see {console.log}")
         lab["remote1"].stop()
-        return {row: (int(ops), int(ops) * int(bs)) for (row, _), (bs, ops) in zip(WORKLOAD, done)}, lab.pcap("lan")
+        rows = [row for row, *_ in WORKLOAD]
+        between = {row: {r: after[r] - before.get(r, 0) for r in after} for row, before, after in zip(rows, seen, seen[1:])}
+        return dict(zip(rows, map(int, done))), lab.pcap("lan"), between
 
 
 def packets(path):
@@ -157,7 +173,7 @@ def classify_farbus(frame):
     if found.type == wire.ANNOUNCE:
         return False, False, ours, None
     records = found.records() if found.type == wire.DATA else []
-    mark = next((n for r in records if r.kind == wire.CFG_RD for n in [(struct.unpack_from("<I", r.body, 4)[0] - MARK_REGISTER) // 4] if 0 <= n < 16), None)
+    mark = next((n for r in records if r.kind == wire.CFG_RD for n in [(struct.unpack_from("<I", r.body, 8)[0] - MARK_REGISTER) // 4] if 0 <= n < 16), None)
     return True, bool(records), ours, mark
 
 
@@ -180,22 +196,28 @@ def count(path, classify, done):
         if payload:
             sums["trips"] += ours and turn is not True
             turn = ours
-    return {row: {k: v / done[row][0] for k, v in sums.items()} for row, sums in result.items()}
+    return {row: {k: v / done[row] for k, v in sums.items()} for row, sums in result.items()}
 
 
 def compare(folder):
-    """{"farbus": {row: ...}, "tcp": {row: ...}}"""
+    """{"farbus": {row: {"frames", "bytes", "trips", "exits"} for each request}, "tcp": the same without exits}"""
     result = {}
     for name, classify in (("farbus", classify_farbus), ("tcp", classify_tcp)):
-        done, capture = run(folder, name)
+        done, capture, between = run(folder, name)
         result[name] = count(capture, classify, done)
+        for row, reasons in between.items():
+            result[name][row]["exits"] = {reason: n / done[row] for reason, n in reasons.items() if n >= done[row] / 10}
     return result
 
 
 def table(result):
     """Lines for people."""
-    yield f"{'per operation':42} {'Farbus':^30}   {'NVMe over TCP':^30}"
+    yield f"{'one request at a time, for each of them':42} {'Farbus':^30}   {'NVMe over TCP':^30}"
     yield f"{'':42} {'round trips':>11} {'frames':>8} {'bytes':>9}   {'round trips':>11} {'frames':>8} {'bytes':>9}"
-    for row, _ in WORKLOAD:
+    for row, name, _ in WORKLOAD:
         cells = [f"{r['trips']:11.2f} {r['frames']:8.1f} {r['bytes']:9.0f}" for r in (result[k][row] for k in ("farbus", "tcp") if k in result)]
-        yield f"{NAMES[row]:42} " + "   ".join(cells)
+        yield f"{name:42} " + "   ".join(cells)
+    yield "VM exits of each request, by reason (idle time between the rows is in it)"
+    for row, name, _ in WORKLOAD:
+        reasons = sorted(result["farbus"][row].get("exits", {}).items(), key=lambda e: -e[1])
+        yield f"{name:42} " + ", ".join(f"{reason} {n:.1f}" for reason, n in reasons)

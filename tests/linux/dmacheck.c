@@ -14,6 +14,7 @@
 //     seconds        again and again for so long (0: once)
 //     seed, base     the pattern is chosen by the seed and the place behind base
 //     direct         0: through the page cache
+//     fresh          0: buffers are not overwritten before they are read into
 // clang-format on
 //
 // What two runs wrote with one seed is the same, whatever their block sizes. Buffers lie in larger areas;
@@ -41,8 +42,8 @@
 #define BESIDE 64u // bytes on each side of a buffer that the program writes while the device works
 
 static struct {
-    uint64_t start, bytes, bs, qd, threads, align, seed, random, ops, direct, seconds, base;
-} opt = {.bytes = 1 << 20, .bs = 4096, .qd = 1, .threads = 1, .align = PAGE, .direct = 1};
+    uint64_t start, bytes, bs, qd, threads, align, seed, random, ops, direct, seconds, base, fresh;
+} opt = {.bytes = 1 << 20, .bs = 4096, .qd = 1, .threads = 1, .align = PAGE, .direct = 1, .fresh = 1};
 
 static bool writing;
 static const char *device;
@@ -191,7 +192,7 @@ static void *work(void *argument)
             const uint64_t offset = place(w, begun++);
             if (writing)
                 fill(s->buffer, offset);
-            else
+            else if (opt.fresh)
                 memset(s->buffer, 0x55, opt.bs);
             scribble(s);
             s->begun = now_us();
@@ -257,7 +258,8 @@ static bool option(const char *text)
     } names[] = {{"start", &opt.start},   {"bytes", &opt.bytes},     {"bs", &opt.bs},
                  {"qd", &opt.qd},         {"threads", &opt.threads}, {"align", &opt.align},
                  {"seed", &opt.seed},     {"ops", &opt.ops},         {"random", &opt.random},
-                 {"direct", &opt.direct}, {"seconds", &opt.seconds}, {"base", &opt.base}};
+                 {"direct", &opt.direct}, {"seconds", &opt.seconds}, {"base", &opt.base},
+                 {"fresh", &opt.fresh}};
     const char *equals = strchr(text, '=');
     for (size_t i = 0; equals && i < sizeof(names) / sizeof(names[0]); i++) {
         if (strlen(names[i].name) == (size_t)(equals - text) &&
@@ -278,7 +280,7 @@ int main(int argc, char **argv)
     const uint64_t blocks = opt.bs && opt.threads ? opt.bytes / opt.bs / opt.threads : 0;
     if (!good || !blocks || !opt.qd || !opt.align || opt.bs % 512 || opt.qd > QD_MAX) {
         fprintf(stderr, "usage: dmacheck write|read DEVICE [start= bytes= bs= qd= threads= align= seed= "
-                        "random= ops= direct= seconds= base=]\n");
+                        "random= ops= direct= seconds= base= fresh=]\n");
         return 2;
     }
     writing = !strcmp(argv[1], "write");
