@@ -4,10 +4,25 @@ import re
 
 import pair
 
+EDU, NVME, SERIAL = (f"remote1/0000:00:{pair.DEVICES[d][0]:02x}.0" for d in ("edu", "nvme", "serial"))
 
-def until(machine, pattern, timeout=pair.BOOT):
+
+def section(name, elf, devices, cmdline="", wait=300, bus="ports"):
+    """A guest; its functions sit in slots (and can be given away), or on bus 0."""
+    lines = [f"[guest {name}]", "memory = 32M", f"kernel = {elf}.elf", f"wait = {wait}", f"bus = {bus}"]
+    lines += [f"cmdline = {cmdline}"] if cmdline else []
+    return "\n".join(lines + [f"device = {d}" for d in devices]) + "\n"
+
+
+def until(machine, pattern, timeout=90):
     if not machine.console.seen(pattern):
         machine.console.expect(pattern, timeout)
+
+
+def owners(lab):
+    """{device number: what the remote's console says of who has it}"""
+    text = pair.ask(lab["remote1"], "status", r"status: 0000:00:06\.0 ")
+    return {int(n, 16): state for n, state in re.findall(r"status: 0000:00:(\w\w)\.0 \S+ (.*?) handle", text)}
 
 
 def test_eight_guests(lab):
@@ -31,3 +46,65 @@ def test_eight_guests(lab):
         shares[name] = sum(blocks for _, blocks, _, _ in found) * found[-1][2] / sum(ticks for _, _, _, ticks in found)
     print("shares of a processor:", {name: round(share, 4) for name, share in shares.items()})
     assert all(0.75 / 8 <= share < 0.2 for share in shares.values()), shares
+
+
+def edu_resets(lab):
+    return int(re.search(r"status: 0000:00:05\.0 .* resets (\d+)", pair.ask(lab["remote1"], "status", r"status: 0000:00:06\.0 "))[1])
+
+
+def test_two_hosts_three_guests(lab):
+    """Two guests on one host, one on another, one remote. Nobody sees what is another's; who asks for it is told who has it, and gets
+    it when it is given back, or when its owner has no power any more."""
+    devices = ["nvme", "edu", "serial"]
+    second_ini = "[node]\nname = host2\nrole = host\naddress = 10.7.0.3/24\n" + \
+        section("third", "probe", [SERIAL, EDU], cmdline="loop=8", wait=10, bus="flat")
+    description = pair.description([section("first", "watch", [EDU]), section("second", "probe", [NVME], cmdline="loop=8", bus="flat")], devices,
+                                   elves=["watch", "probe"])
+    description["host"]["host2"] = {"lan": "lan", "ini": second_ini, "ips": pair.IPS, "start": False,
+                                    "files": {"probe.elf": "build/guests/probe.elf"}}
+    l = lab(description)
+    pair.prepare(l)
+    l.start()
+    host1, host2 = l["host1"], l["host2"]
+    until(host1, r"first\| watch: edu here")
+    until(host1, r"second: stopped: powered off")
+    host2.start()
+    until(host2, r'0000:00:05\.0 for guest "third": another host has it: host1')
+    until(host2, r"third\| probe: \d+ findings, 0 failed")
+    until(host2, r"third: stopped: powered off")
+
+    # each worked its own, and met nothing of the others'
+    second, third = pair.guest_lines(host1, "second"), pair.guest_lines(host2, "third")
+    for lines, own, absent in ((second, "nvme", "edu serial"), (third, "serial", "edu nvme")):
+        assert [line for line in lines if "FAILED" in line] == []
+        assert [line for line in lines if line.startswith(f"probe: {own}.")]
+        for name in absent.split():
+            assert f"probe: {name} = absent ok" in lines, (name, lines)
+    assert not host1.console.seen(r"first\| watch: (nvme|edu (gone|wrong))")
+    assert owners(l) == {4: "attached by host1", 5: "attached by host1", 6: "attached by host2"}
+    assert re.search(rf'{EDU}  guest "third" \S+ .*refused by host1', pair.ask(host2, "devices", r'guest "third" .*refused[^\n]*'))
+
+    # the owner is stopped and gives it back: it is reset, and the other host's
+    resets = edu_resets(l)
+    host1.console.send("stop first\r")
+    host1.console.expect("first: stopped: stopped from the console", 60)
+    host1.console.send(f"detach first {EDU}\r")
+    until(host2, rf'{EDU} \(1234:11e8\) is guest "third"', 120)
+    assert edu_resets(l) > resets
+    assert owners(l) == {4: "attached by host1", 5: "attached by host2", 6: "attached by host2"}
+    host2.console.mark()
+    host2.console.send("reset third\r")
+    host2.console.expect(r"third\| probe: edu\.", 120)
+    host2.console.expect(r"third\| probe: \d+ findings, 0 failed", 120)
+
+    # now the first host's guest is the one that is refused; until the second host has no power
+    host1.console.mark()
+    host1.console.send("reset first\r")
+    host1.console.expect(r"first\| watch: nothing to watch yet", 60)
+    host1.console.send(f"attach first {EDU}\r")
+    host1.console.expect(r'for guest "first": another host has it: host2', 60)
+    assert len(host1.console.seen(r"first\| watch: edu (found|here)")) == 1
+    host2.kill()
+    l["remote1"].console.expect(r"0000:00:05\.0 released by host \"host2\"", 60)
+    host1.console.expect(rf'{EDU} \(1234:11e8\) is guest "first"', 60)
+    assert owners(l) == {4: "attached by host1", 5: "attached by host1", 6: "free"}
