@@ -223,6 +223,15 @@ void mirror_destroy(struct mirror *m)
     give_frames(dma, m, MIRROR_FRAMES);
 }
 
+/// A page of slots. The twins of other functions may have taken all that the guest may have: then one goes.
+static void *chunk_frame(struct mirror *m)
+{
+    void *frame = twin_frame(m);
+    if (frame)
+        bus_counts.dma_twins--;
+    return frame;
+}
+
 /// Slot number `used`, for the first time in this session.
 static struct slot *new_slot(struct mirror *m)
 {
@@ -230,7 +239,7 @@ static struct slot *new_slot(struct mirror *m)
         return NULL;
     uint32_t chunk = m->used / (uint32_t)SLOTS_PER_FRAME;
     if (chunk == m->frames) {
-        m->chunks[chunk] = take_frames(dma_of(m), 1, false);
+        m->chunks[chunk] = chunk_frame(m);
         if (!m->chunks[chunk])
             return NULL;
         m->frames++;
