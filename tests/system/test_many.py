@@ -108,3 +108,55 @@ def test_two_hosts_three_guests(lab):
     l["remote1"].console.expect(r"0000:00:05\.0 released by host \"host2\"", 60)
     host1.console.expect(rf'{EDU} \(1234:11e8\) is guest "first"', 60)
     assert owners(l) == {4: "attached by host1", 5: "attached by host1", 6: "free"}
+
+
+ROUNDS = 30
+
+
+def test_restarts(lab):
+    """A guest with a remote function is stopped and started again and again, another one crashes each time: memory is what it was, the
+    function is attached once, and free when it is taken from the guest."""
+    guests = [section("steady", "watch", [EDU]), section("crash", "rogue", [SERIAL], cmdline="do=triple")]
+    l = lab(pair.description(guests, ["nvme", "edu", "serial"], elves=["watch", "rogue"]))
+    pair.prepare(l)
+    l.start()
+    host = l["host1"]
+    until(host, r"steady\| watch: edu here")
+    until(host, r"crash: stopped: triple fault")
+
+    def free():
+        return int(re.search(r"free (\d+) KiB", pair.ask(host, "memory", "kept from guests"))[1])
+
+    before, handles = free(), set()
+    for number in range(ROUNDS):
+        host.console.mark()
+        if number % 2:  # also without a stop in between
+            host.console.send("stop steady\r")
+            host.console.expect("steady: stopped: stopped from the console", 60)
+        host.console.send("reset steady\r")
+        host.console.expect(r"steady\| watch: edu here", 60)
+        host.console.send("reset crash\r")
+        host.console.expect("crash: stopped: triple fault", 60)
+        handles |= set(re.findall(r"05\.0 \S+ attached by host1 handle (\d+):", pair.ask(l["remote1"], "status", r"status: 0000:00:06\.0 ")))
+    text = pair.ask(host, "guests", "guests: crash: ")
+    assert re.findall(r"started (\d+) times", text) == [str(ROUNDS + 1)] * 2
+    after = free()
+    print("KiB free, after the first start and after the last:", before, after)
+    assert after == before
+    assert len(handles) == 1  # the same attachment all the time
+    assert owners(l) == {4: "free", 5: "attached by host1", 6: "attached by host1"}
+    devices = pair.ask(host, "devices", r"06\.0  guest[^\n]*attached[^\n]*")
+    assert len(re.findall(rf"{EDU}  guest", devices)) == 1
+
+    # taken from the guests, they are reset and free
+    remote = l["remote1"].console
+    for name, device in (("steady", EDU), ("crash", SERIAL)):
+        host.console.mark()
+        if name == "steady":
+            host.console.send("stop steady\r")
+            host.console.expect("steady: stopped: stopped from the console", 60)
+        remote.mark()
+        host.console.send(f"detach {name} {device}\r")
+        remote.expect(rf"{device[8:].replace('.', '[.]')} released by host", 60)
+    assert "no guest names a remote function" in pair.ask(host, "devices", "remote function")
+    assert owners(l) == {4: "free", 5: "free", 6: "free"}
