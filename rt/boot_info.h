@@ -149,10 +149,10 @@ struct boot_node {
     uint8_t verbose;    // console = ... debug
     uint8_t address[4]; // static, network order
     uint8_t gateway[4];
-    uint8_t peer[4];        // remote: announce to this host by unicast as well; 0.0.0.0: broadcast only
-    uint8_t console_serial; // 1: COM1 (default)
-    uint8_t console_fb;     // 1: framebuffer when there is one (default)
-    uint8_t carrier;        // enum boot_carrier
+    uint8_t peer[4];           // remote: announce to this host by unicast as well; 0.0.0.0: broadcast only
+    uint8_t console_serial;    // 1: COM1 (default)
+    uint8_t console_fb;        // 1: framebuffer when there is one (default)
+    uint8_t carrier;           // enum boot_carrier
     uint8_t unsafe_interrupts; // 1: lend what may master the bus without interrupt remapping
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_pci_address lend[BOOT_DEVICES_MAX];
