@@ -14,8 +14,8 @@ run "printf '2048,65536,83\n' | /usr/bin/sfdisk -q --label dos /dev/nvme0n1"
 within 20 test -b /dev/nvme0n1p1
 run "/usr/bin/mke2fs -q -t ext4 -F /dev/nvme0n1p1"
 run "mount -t ext4 /dev/nvme0n1p1 /mnt"
-run "cat /usr/bin/* /lib/x86_64-linux-gnu/* >/mnt/file; ls -l /mnt/file"
-before=$(cat /usr/bin/* /lib/x86_64-linux-gnu/* | sha256sum)
+run "cat /usr/bin/* >/mnt/file; ls -l /mnt/file"
+before=$(cat /usr/bin/* | sha256sum)
 run "umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount -t ext4 /dev/nvme0n1p1 /mnt"
 run "sha256sum </mnt/file"
 [ "$(sha256sum </mnt/file)" = "$before" ] && say "read back: the same" || say "FAILED: read back: not the same"
