@@ -178,7 +178,8 @@ kernel_modules=(nvme nvme-core nvme-tcp nvme-fabrics nvmet nvmet-tcp configfs t1
     ahci libahci libata sd_mod scsi_mod scsi_common xhci-pci xhci-hcd usbcore usb-common usb-storage usbhid hid hid-generic evdev
     ext4 jbd2 mbcache crc16 crc32c_generic e1000 e1000e)
 # The cloud kernel has what a drive needs built in, and starts in half the instructions.
-cloud_modules=(virtio virtio_ring virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_net net_failover failover)
+cloud_modules=(virtio virtio_ring virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_net net_failover failover
+    8021q garp mrp stp llc)
 
 # latest_kernel METAPACKAGE: the kernel package it stands for.
 latest_kernel() {

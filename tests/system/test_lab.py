@@ -22,6 +22,9 @@ from mkimage import make_image
     ({"lan": {"l": {"faults": {"lost": 3}}}, "host": {"h": {}}}, "unknown key 'lost'"),
     ({"host": {"h": {"machine": "xen"}}}, "not 'xen'"),
     ({"remote": {"r": {"machine": "bochs"}}}, "a remote runs on qemu"),
+    ({"linux": {"l": {"ini": "", "initrd": ""}}}, "unknown key 'ini'"),
+    ({"linux": {"l": {}}}, "needs an initrd"),
+    ({"linux": {"l": {"initrd": "", "lan": "x"}}}, "there is no [lan.x]"),
 ])
 def test_refusals(lab, description, words):
     with pytest.raises(LabError, match=words.replace("[", r"\[")):

@@ -15,10 +15,11 @@ from .choose import choose
 from .errors import LabError
 from .lan import FAULTS, Lan
 from .machine import ROOT
-from .qemu import QemuMachine
+from .qemu import LinuxMachine, QemuMachine
 
 _COMMON = {"cpus", "memory", "lan", "side", "mac", "nic", "ini", "ini_file", "files", "elf", "loader", "start", "machine", "emulator", "image"}
-_TOP = {"lab", "lan", "host", "remote"}
+_TOP = {"lab", "lan", "host", "remote", "linux"}
+_KINDS = ("host", "remote", "linux")
 _LAB = {"title", "timeout", "until", "fail", "report", "linger", "security", "shell"}
 _LAN = {"faults", "wire", "pcap"}
 
@@ -80,15 +81,17 @@ class Lab:
             self._keys(f"lan.{name}.faults", lan.get("faults", {}), set(FAULTS) | {"reorder"})
         if self.security() not in ("keys", "none"):
             raise LabError(f"[lab] security is 'keys' or 'none', not '{self.security()}'")
-        names = list(d.get("host", {})) + list(d.get("remote", {}))
+        names = [name for kind in _KINDS for name in d.get(kind, {})]
         if not names:
-            raise LabError("it names no [host.NAME] and no [remote.NAME]")
+            raise LabError("it names no [host.NAME], no [remote.NAME] and no [linux.NAME]")
         for name in names + list(d.get("lan", {})):
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,24}", name) or names.count(name) > 1:
                 raise LabError(f"'{name}' is not a name that can be used once (letters, digits, - and _)")
-        for kind in ("host", "remote"):
+        for kind in _KINDS:
             for name, spec in d.get(kind, {}).items():
-                self._keys(f"{kind}.{name}", spec, _COMMON | BochsMachine.keys | QemuMachine.keys)
+                self._keys(f"{kind}.{name}", spec, LinuxMachine.keys if kind == "linux" else _COMMON | BochsMachine.keys | QemuMachine.keys)
+                if kind == "linux" and "initrd" not in spec:
+                    raise LabError(f"[linux.{name}] needs an initrd (tools/initramfs makes one)")
                 if "lan" in spec and spec["lan"] not in d.get("lan", {}):
                     raise LabError(f"[{kind}.{name}] is on lan '{spec['lan']}', but there is no [lan.{spec['lan']}]")
                 if spec.get("side", "a") not in ("a", "b"):
@@ -104,9 +107,12 @@ class Lab:
         for number, (name, lan) in enumerate(d.get("lan", {}).items()):
             self.lans[name] = Lan(name, number, self.run_dir, self.work_dir, lan.get("faults"), lan.get("wire", False))
         number = 0
-        for kind in ("host", "remote"):
+        for kind in _KINDS:
             for name, spec in d.get(kind, {}).items():
                 number += 1
+                if kind == "linux":
+                    self.machines[name] = LinuxMachine(self, name, dict(spec, role=kind, machine="qemu"), number)
+                    continue
                 spec = dict(spec, role=kind)
                 if "ini_file" in spec:
                     try:

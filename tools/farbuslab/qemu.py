@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A machine on QEMU's q35 with OVMF: every remote, and hosts under KVM or (without VT-x) TCG."""
+"""Machines on QEMU's q35. With OVMF: every remote, and hosts under KVM or (without VT-x) TCG. Without any firmware of ours and without Farbus: a Linux machine."""
 import json
 import os
 import shutil
@@ -53,26 +53,39 @@ class QemuMachine(Machine):
         variables = self.lab.path(f"{self.name}.vars")
         shutil.copyfile(_VARS, variables)
         spec = self.spec
-        chipset = spec.get("chipset", "q35") + f",accel={self.accel}"
         iommu = spec.get("iommu", self.role == "remote")
-        if iommu and self.accel == "kvm":
-            chipset += ",kernel-irqchip=split"
-        emulator = spec.get("emulator", "qemu-system-x86_64")
-        argv = [self.lab.find(emulator) if "/" in emulator else emulator, "-nodefaults", "-no-user-config", "-machine", chipset, "-m", str(self.memory), "-smp", str(self.cpus),
-                "-cpu", spec.get("cpu", "host,+vmx" if self.accel == "kvm" else "max"), "-display", "none",
-                "-name", self.name, "-rtc", "base=2023-11-14T22:13:20", "-boot", "menu=off",
-                "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_CODE}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+        argv = self._board(",kernel-irqchip=split" if iommu and self.accel == "kvm" else "")
+        argv += ["-boot", "menu=off",
+                 "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_CODE}", "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
         if iommu:
             argv += ["-device", "intel-iommu,intremap=on,caching-mode=off"]
-        argv += ["-chardev", f"socket,id=console,host=127.0.0.1,port={self.console.port},server=off", "-serial", "chardev:console",
-                 "-qmp", f"unix:{self.name}.qmp,server=on,wait=off", "-device", "VGA,addr=0x1",
-                 "-drive", f"if=none,id=esp,file={image},format=raw,cache=unsafe"]
+        argv += ["-device", "VGA,addr=0x1", "-drive", f"if=none,id=esp,file={image},format=raw,cache=unsafe"]
         boot = spec.get("boot", "disk")
         if boot not in ("disk", "usb"):
             raise LabError(f"{self.name}: boot is 'disk' or 'usb', not '{boot}'")
         argv += ["-device", "ide-hd,drive=esp,bus=ide.0,bootindex=0"] if boot == "disk" else \
             ["-device", "qemu-xhci,id=stick,addr=0x1e", "-device", "usb-storage,bus=stick.0,drive=esp,bootindex=0"]
-        nic = spec.get("nic", "e1000e" if "lan" in spec else "none")
+        return argv + self._devices("e1000e"), None
+
+    def _board(self, more=""):
+        """The emulator, the machine itself, its console and QEMU's own control."""
+        spec = self.spec
+        emulator = spec.get("emulator", "qemu-system-x86_64")
+        qmp = os.path.join(self.lab.run_dir, f"{self.name}.qmp")
+        if os.path.exists(qmp):
+            os.unlink(qmp)
+        return [self.lab.find(emulator) if "/" in emulator else emulator, "-nodefaults", "-no-user-config",
+                "-machine", f"{spec.get('chipset', 'q35')},accel={self.accel}{more}", "-m", str(self.memory), "-smp", str(self.cpus),
+                "-cpu", spec.get("cpu", "host,+vmx" if self.accel == "kvm" else "max"), "-display", "none",
+                "-name", self.name, "-rtc", "base=2023-11-14T22:13:20",
+                "-chardev", f"socket,id=console,host=127.0.0.1,port={self.console.port},server=off", "-serial", "chardev:console",
+                "-qmp", f"unix:{self.name}.qmp,server=on,wait=off"]
+
+    def _devices(self, usual_nic):
+        """The NIC on its LAN, and what the description names."""
+        spec = self.spec
+        argv = []
+        nic = spec.get("nic", usual_nic if "lan" in spec else "none")
         if nic != "none":
             if "lan" not in spec:
                 raise LabError(f"{self.name}: say which lan it is on, or nic = \"none\"")
@@ -85,11 +98,7 @@ class QemuMachine(Machine):
             argv += ["-drive", self._drive(index, drive)]
         for device in spec.get("devices", []):
             argv += ["-device", device]
-        argv += [a.replace("@WORK@", self.lab.work_dir) for a in spec.get("args", [])]
-        qmp = os.path.join(self.lab.run_dir, f"{self.name}.qmp")
-        if os.path.exists(qmp):
-            os.unlink(qmp)
-        return argv, None
+        return argv + [a.replace("@WORK@", self.lab.work_dir) for a in spec.get("args", [])]
 
     def side(self):
         return self.spec.get("side", "b" if self.role == "remote" else "a")
@@ -138,3 +147,22 @@ class QemuMachine(Machine):
     def cable(self, plugged):
         """Pulls (False) or plugs (True) the NIC's cable: the guest sees link down or up."""
         self.qmp("set_link", name="n0", up=plugged)
+
+
+class LinuxMachine(QemuMachine):
+    """A machine without Farbus: QEMU starts Debian's kernel and an initramfs in it. It is who else there is on the LAN."""
+
+    keys = {"lan", "side", "mac", "nic", "cpus", "memory", "cpu", "kernel", "initrd", "cmdline", "devices", "drives", "args", "pcap", "start", "emulator"}
+
+    def make_esp(self):
+        """There is no ESP: the kernel is where it is, the initramfs is put beside the logs."""
+        image = self.lab.path(f"{self.name}.initrd")
+        self._put(self.spec["initrd"], image)
+        return image
+
+    def command(self, image):
+        kernel = self.lab.find(self.spec.get("kernel", os.path.join("build", "deps", "linux", "cloud", "vmlinuz")))
+        if not os.path.exists(kernel):
+            raise LabError(f"{kernel} is missing: run 'make deps'")
+        return self._board() + ["-kernel", kernel, "-initrd", image, "-append", self.spec.get("cmdline", "console=ttyS0,115200 panic=-1 quiet")] + \
+            self._devices("virtio-net-pci"), None
