@@ -5,6 +5,7 @@
 #include "drivers/e1000.h"
 #include "drivers/intel_nic.h"
 #include "drivers/pci_regs.h"
+#include "drivers/virtio_net.h"
 #include "drivers/vtd.h"
 #include "rt/cpu.h"
 #include "rt/irq.h"
@@ -22,6 +23,8 @@ static const struct nic_driver {
 } drivers[] = {
     {0x8086, 0x100e, "Intel 82540EM", e1000_start, intel_interrupt, intel_provoke},
     {0x8086, 0x10d3, "Intel 82574L", e1000e_start, intel_interrupt, intel_provoke},
+    {0x1af4, 0x1041, "virtio 1.0", virtio_net_start, virtio_net_interrupt, virtio_net_provoke},
+    {0x1af4, 0x1000, "virtio", virtio_net_start, virtio_net_interrupt, virtio_net_provoke}, // transitional
 };
 
 static const struct nic_driver *driver_of(const struct pci_device *dev)
@@ -49,15 +52,17 @@ static void on_interrupt(void *ctx, uint8_t vector)
     r->driver->interrupt(r->nic, vector);
 }
 
-/// MSI where the function has it. Else INTx as the ISA interrupt the firmware noted in Interrupt Line: where
-/// the I/O APIC has that wire (the i440fx of QEMU and Bochs) it works; on other machines only AML knows the
-/// wire.
+/// MSI where the function has it, else MSI-X. Else INTx as the ISA interrupt the firmware noted in Interrupt
+/// Line: where the I/O APIC has that wire (the i440fx of QEMU and Bochs) it works; on other machines only AML
+/// knows the wire.
 static enum status route_interrupt(struct pci_device *dev, uint8_t vector)
 {
-    if (dev->cap_msi) {
+    if (dev->cap_msi || dev->cap_msix) {
         struct pci_message message;
         enum status s = vtd_interrupt(dev, cpu_get(0)->apic_id, vector, &message);
-        return s == OK ? pci_msi_enable(dev, message) : s;
+        if (s != OK)
+            return s;
+        return dev->cap_msi ? pci_msi_enable(dev, message) : pci_msix_enable(dev, message);
     }
     uint8_t line = (uint8_t)pci_config_read(dev->at, PCI_INTERRUPT_LINE, 1);
     if (dev->pin == 0 || line == 0)
@@ -89,10 +94,11 @@ static const char *start_interrupt(struct pci_device *dev, const struct nic_driv
     if (!r->heard) {
         driver->interrupt(nic, vector); // quiet again
         pci_msi_disable(dev);
+        pci_msix_disable(dev);
         return "polled: its interrupt is not heard";
     }
     nic->irq_vector = vector;
-    return dev->cap_msi ? "MSI" : "INTx";
+    return dev->cap_msi ? "MSI" : dev->cap_msix ? "MSI-X" : "INTx";
 }
 
 static enum status start(struct pci_device *dev, struct nic **nic)

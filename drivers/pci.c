@@ -267,6 +267,19 @@ uint8_t pci_find_capability(struct pci_address at, uint8_t id)
     return walk_capabilities(at, header, id, NULL);
 }
 
+uint8_t pci_next_capability(struct pci_address at, uint8_t offset, uint8_t id)
+{
+    for (unsigned steps = 0; steps < 48; steps++) {
+        offset = (uint8_t)(pci_config_read(at, (uint16_t)(offset + 1), 1) & 0xfcu);
+        uint8_t found = offset < 0x40 ? 0xff : (uint8_t)pci_config_read(at, offset, 1);
+        if (found == 0xff)
+            return 0;
+        if (found == id)
+            return offset;
+    }
+    return 0;
+}
+
 enum status pci_msi_enable(const struct pci_device *dev, struct pci_message message)
 {
     if (!dev->cap_msi)

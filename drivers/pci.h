@@ -59,6 +59,9 @@ void pci_enable(struct pci_device *dev, bool bus_master);
 /// Offset of the first capability `id` (PCI_CAP_..., drivers/pci_regs.h) at the function, 0: none. Survives a
 /// broken list.
 uint8_t pci_find_capability(struct pci_address at, uint8_t id);
+/// The next one behind the capability at `offset`, 0: no more. A broken list may give the same one again:
+/// count the steps.
+uint8_t pci_next_capability(struct pci_address at, uint8_t offset, uint8_t id);
 
 /// What a function writes to interrupt this machine (drivers/vtd.h makes it).
 struct pci_message {
@@ -69,6 +72,14 @@ struct pci_message {
 /// capability.
 MUST_CHECK enum status pci_msi_enable(const struct pci_device *dev, struct pci_message message);
 void pci_msi_disable(const struct pci_device *dev);
+
+/// MSI-X on, with every entry of its table masked: what a function wants to be in before it is told which of
+/// its interrupts goes to which entry. MSI and INTx are switched off. ERR_UNSUPPORTED: no MSI-X, or its table
+/// is in no BAR that has an address.
+MUST_CHECK enum status pci_msix_prepare(const struct pci_device *dev);
+/// The same, then entry 0 is this message and may be sent; the other entries stay masked.
+MUST_CHECK enum status pci_msix_enable(const struct pci_device *dev, struct pci_message message);
+void pci_msix_disable(const struct pci_device *dev);
 
 /// Size of the text "dddd:bb:dd.f" with its end.
 #define PCI_ADDRESS_TEXT 13

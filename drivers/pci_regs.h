@@ -44,10 +44,11 @@ enum pci_header { PCI_HEADER_NORMAL = 0, PCI_HEADER_BRIDGE = 1, PCI_HEADER_CARDB
 #define PCI_SUBCLASS_BRIDGE_PCI  0x04
 
 // Capability identifiers (PCI Code and ID Assignment, chapter 2)
-#define PCI_CAP_PM   0x01
-#define PCI_CAP_MSI  0x05
-#define PCI_CAP_PCIE 0x10
-#define PCI_CAP_MSIX 0x11
+#define PCI_CAP_PM     0x01
+#define PCI_CAP_MSI    0x05
+#define PCI_CAP_VENDOR 0x09
+#define PCI_CAP_PCIE   0x10
+#define PCI_CAP_MSIX   0x11
 
 // Power management (PM 1.2, 3.2)
 #define PCI_PM_CONTROL    0x04
@@ -61,8 +62,14 @@ enum pci_header { PCI_HEADER_NORMAL = 0, PCI_HEADER_BRIDGE = 1, PCI_HEADER_CARDB
 #define PCI_MSI_ADDRESS       0x04
 
 // MSI-X (PCI 3.0, 6.8.2)
-#define PCI_MSIX_CONTROL 0x02
-#define PCI_MSIX_ENABLE  0x8000u
+#define PCI_MSIX_CONTROL     0x02
+#define PCI_MSIX_LAST_MASK   0x07ffu // number of entries, less one
+#define PCI_MSIX_MASK_ALL    0x4000u
+#define PCI_MSIX_ENABLE      0x8000u
+#define PCI_MSIX_TABLE       0x04 // BAR in bits 2:0
+#define PCI_MSIX_BAR_MASK    0x7u
+#define PCI_MSIX_ENTRY_BYTES 16u  // address, upper address, data, vector control
+#define PCI_MSIX_ENTRY_MASK  0x1u // in vector control
 
 // PCI Express (PCIe 4.0, 7.5.3)
 #define PCI_PCIE_LINK_CONTROL 0x10

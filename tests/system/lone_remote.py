@@ -32,19 +32,19 @@ def free_udp_ports(count):
 class Remote:
     """The remote, its cable, and what QEMU knows of its devices."""
 
-    def __init__(self, work, ini=INI, args=()):
-        """Starts it."""
+    def __init__(self, work, ini=INI, args=(), nic="e1000e", **machine):
+        """Starts it. nic: QEMU's -device; machine: more keys of docs/lab.md."""
         ours, theirs = free_udp_ports(2)
         self.lab = Lab({"remote": {NODE: {
             "ini": ini, "memory": 256, "cpus": 2, "nic": "none",
             "drives": [{"id": "nv", "text": "farbus", "size": "16M"}],
             "devices": ["nvme,drive=nv,serial=farbus,addr=4", "edu,addr=5", "pci-testdev,addr=6"],
             "args": ["-netdev", f"socket,id=n0,udp=127.0.0.1:{ours},localaddr=127.0.0.1:{theirs}",
-                     "-device", "e1000e,netdev=n0,mac=52:54:00:fb:00:02,addr=2,romfile=",
+                     "-device", f"{nic},netdev=n0,mac=52:54:00:fb:00:02,addr=2,romfile=",
                      "-chardev", "file,id=card,path=@WORK@/card.out", "-device", "pci-serial,chardev=card,addr=7",
                      "-device", "e1000e,addr=8,romfile=",
                      "-device", "pcie-root-port,id=rp,chassis=1,addr=9", "-device", "virtio-rng-pci,bus=rp,disable-legacy=on",
-                     *args]}}}, work)
+                     *args], **machine}}}, work)
         self.machine = self.lab[NODE]
         self.console = self.machine.console
         self.lan = peer.Lan(ours, theirs)

@@ -8,11 +8,12 @@ import pytest
 import wire as w
 
 
-def lan(lab, host, remote):
+def lan(lab, host, remote, nic):
     guest = pair.guest("probe", "probe", "loop=20 want=edu", ["edu", "testdev"])
     description = pair.description([guest], ["edu", "testdev"], elves=["probe"], host_start=False)
     description["host"]["host1"]["ini"] = description["host"]["host1"]["ini"].replace("[guest", f"carrier = {host}\n[guest", 1)
     description["remote"]["remote1"]["ini"] += f"carrier = {remote}\n"
+    description["remote"]["remote1"].update(nic)
     l = lab(description)
     l.start()
     pair.remote_up(l)
@@ -25,9 +26,13 @@ def counted(machine):
     return [int(n) for n in re.search(r"frames for links: (\d+), of them by l2: (\d+); not to us: (\d+), by a carrier not wanted: (\d+)", text).groups()]
 
 
-@pytest.mark.parametrize("host, remote, carrier", [("l2", "l2", "l2"), ("auto", "udp", "udp")])
-def test_carrier(lab, host, remote, carrier):
-    l = lan(lab, host, remote)
+VIRTIO = {"nic": "virtio-net-pci,disable-legacy=on"}
+
+
+@pytest.mark.parametrize("host, remote, carrier, nic", [("l2", "l2", "l2", VIRTIO), ("auto", "udp", "udp", {})], ids=["l2-virtio", "udp"])
+def test_carrier(lab, host, remote, carrier, nic):
+    """By the way, one remote has another NIC than those of the other tests."""
+    l = lan(lab, host, remote, nic)
     console = l["host1"].console
     console.expect(rf"link: up: remote1 at {pair.REMOTE}, epoch \w+, .* by {carrier}$", pair.BOOT)
     console.expect(r"probe\| probe: (\d+) findings, 0 failed", 900)

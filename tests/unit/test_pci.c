@@ -427,6 +427,9 @@ static void capabilities_are_noted(void **state)
     assert_int_equal(d->pin, 1);
     assert_int_equal(pci_find_capability(d->at, PCI_CAP_MSIX), 0xa0);
     assert_int_equal(pci_find_capability(d->at, 0x09), 0);
+    assert_int_equal(pci_next_capability(d->at, 0xc8, PCI_CAP_MSIX), 0xa0);
+    assert_int_equal(pci_next_capability(d->at, 0xe0, PCI_CAP_PM), 0);
+    assert_int_equal(pci_next_capability(d->at, 0xa0, PCI_CAP_PM), 0);
 }
 
 static void broken_capability_lists_end(void **state)
@@ -455,6 +458,8 @@ static void broken_capability_lists_end(void **state)
     assert_int_equal(pci_device_count(), 6);
     assert_int_equal(found(0, 0, 1, 0)->cap_msi, 0x40);
     assert_int_equal(pci_find_capability(loop->at, PCI_CAP_MSIX), 0);
+    assert_int_equal(pci_next_capability(loop->at, 0x40, PCI_CAP_MSI), 0x50);
+    assert_int_equal(pci_next_capability(loop->at, 0x40, PCI_CAP_MSIX), 0);
     assert_int_equal(found(0, 0, 2, 0)->cap_pm, 0xfc);
     assert_int_equal(found(0, 0, 4, 0)->cap_msi, 0);
     assert_int_equal(found(0, 0, 5, 0)->cap_msi, 0);
