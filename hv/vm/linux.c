@@ -27,6 +27,7 @@ enum {
     HEADER_VERSION = 0x206,
     HEADER_LOADER = 0x210,
     HEADER_LOADFLAGS = 0x211,
+    HEADER_CODE32_START = 0x214,
     HEADER_RAMDISK = 0x218,
     HEADER_RAMDISK_SIZE = 0x21c,
     HEADER_CMDLINE = 0x228,
@@ -40,15 +41,22 @@ enum {
     PARAMS_E820 = 0x2d0,
 };
 
-#define MAGIC_HDRS    0x53726448u // "HdrS"
-#define VERSION_MIN   0x020cu     // xloadflags
-#define XLF_KERNEL_64 1u
-#define LOADED_HIGH   1u
-#define LOADER_OTHER  0xffu
-#define SECTOR        512u
-#define ENTRY_64      0x200u
-#define E820_RAM      1u
-#define E820_RESERVED 2u
+#define MAGIC_HDRS      0x53726448u // "HdrS"
+#define VERSION_MIN     0x0202u     // command line by its address
+#define VERSION_INITRD  0x0203u     // initrd_addr_max
+#define VERSION_CMDLINE 0x0206u     // cmdline_size
+#define VERSION_PLACE   0x020au     // pref_address, init_size
+#define VERSION_64      0x020cu     // xloadflags
+#define XLF_KERNEL_64   1u
+#define LEGACY_PLACE    0x100000u
+#define LEGACY_CMDLINE  255u
+#define LEGACY_INITRD   0x37ffffffu
+#define LOADED_HIGH     1u
+#define LOADER_OTHER    0xffu
+#define SECTOR          512u
+#define ENTRY_64        0x200u
+#define E820_RAM        1u
+#define E820_RESERVED   2u
 
 static uint32_t get(const void *image, size_t at, unsigned size)
 {
@@ -89,9 +97,10 @@ static void memory_map(uint8_t *params, const struct image_target *t)
         add_e820(params, 0x100000000, t->high_end - 0x100000000, E820_RAM);
 }
 
-static enum status write_tables(const struct image_target *t)
+static enum status write_tables(const struct image_target *t, bool long_mode)
 {
-    static const uint64_t gdt[4] = {0, 0, 0x00af9b000000ffffull, 0x00cf93000000ffffull};
+    const uint64_t gdt[4] = {0, 0, long_mode ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+                             0x00cf93000000ffffull};
     uint64_t page[512] = {AT_PDPT | 3};
     enum status s = t->write(t->ctx, AT_PML4, page, sizeof page);
     for (unsigned i = 0; i < 4; i++)
@@ -124,20 +133,41 @@ static enum status place_initrd(const struct linux_image *image, const struct im
     return t->write(t->ctx, at, image->initrd, image->initrd_size);
 }
 
-static enum status check(const struct linux_image *image, const char **why)
+/// Takes over the kernel's header, as far as it goes, with what older versions of the protocol do not say.
+static enum status take_header(const struct linux_image *image, uint8_t *params, const char **why)
 {
     if (!linux_is_image(image->kernel, image->kernel_size)) {
         *why = "is not a bzImage";
         return ERR_PROTOCOL;
     }
-    if (get(image->kernel, HEADER_VERSION, 2) < VERSION_MIN ||
-        !(get(image->kernel, HEADER_XLOADFLAGS, 2) & XLF_KERNEL_64)) {
-        *why = "has no 64-bit entry point: Farbus starts 64-bit kernels from Linux 3.8 on";
+    size_t end = (size_t)HEADER_MAGIC + get(image->kernel, HEADER_JUMP + 1, 1);
+    if (end > HEADER_END)
+        end = HEADER_END;
+    if (end < HEADER_INITRD_MAX) // VERSION_MIN has as much
+        end = HEADER_INITRD_MAX;
+    memcpy(params + HEADER_START, (const uint8_t *)image->kernel + HEADER_START, end - HEADER_START);
+
+    uint32_t version = get(params, HEADER_VERSION, 2);
+    if (version < VERSION_MIN || !(get(params, HEADER_LOADFLAGS, 1) & LOADED_HIGH)) {
+        *why = "is a Linux image from before bzImages";
         return ERR_UNSUPPORTED;
     }
-    uint32_t most = get(image->kernel, HEADER_CMDLINE_SIZE, 4);
+    if (version < VERSION_INITRD)
+        put(params, HEADER_INITRD_MAX, LEGACY_INITRD, 4);
+    if (version < VERSION_CMDLINE)
+        put(params, HEADER_CMDLINE_SIZE, LEGACY_CMDLINE, 4);
+    if (version < VERSION_PLACE) {
+        put(params, HEADER_PREF_ADDRESS, LEGACY_PLACE, 8);
+        put(params, HEADER_INIT_SIZE, 0, 4);
+    }
+    if (version < VERSION_64)
+        put(params, HEADER_XLOADFLAGS, 0, 2);
+    if (!(get(params, HEADER_XLOADFLAGS, 2) & XLF_KERNEL_64) && get(params, HEADER_CODE32_START, 4) == 0) {
+        *why = "starts in real mode and calls a BIOS, which guests do not have";
+        return ERR_UNSUPPORTED;
+    }
     size_t length = strlen(image->cmdline);
-    if (length > most || length >= CMDLINE_MAX) {
+    if (length > get(params, HEADER_CMDLINE_SIZE, 4) || length >= CMDLINE_MAX) {
         *why = "takes a shorter command line than it is given";
         return ERR_RANGE;
     }
@@ -148,7 +178,7 @@ enum status linux_load(const struct linux_image *image, const struct image_targe
                        struct linux_entry *entry, const char **why)
 {
     uint8_t params[PARAMS_SIZE] = {0};
-    enum status s = check(image, why);
+    enum status s = take_header(image, params, why);
     if (s != OK)
         return s;
 
@@ -158,11 +188,6 @@ enum status linux_load(const struct linux_image *image, const struct image_targe
         *why = "is cut short";
         return ERR_PROTOCOL;
     }
-    size_t header_end = (size_t)HEADER_MAGIC + get(image->kernel, HEADER_JUMP + 1, 1);
-    if (header_end > HEADER_END)
-        header_end = HEADER_END;
-    memcpy(params + HEADER_START, (const uint8_t *)image->kernel + HEADER_START, header_end - HEADER_START);
-
     uint64_t at;
     memcpy(&at, params + HEADER_PREF_ADDRESS, 8);
     uint64_t init_size = get(params, HEADER_INIT_SIZE, 4), size = image->kernel_size - offset;
@@ -182,15 +207,21 @@ enum status linux_load(const struct linux_image *image, const struct image_targe
     put(params, PARAMS_RSDP, image->rsdp, 8);
     memory_map(params, t);
 
-    *entry = (struct linux_entry){
-        .rip = at + ENTRY_64, .rsi = AT_PARAMS, .cr3 = AT_PML4, .gdt = AT_GDT, .gdt_limit = 31};
+    bool long_mode = get(params, HEADER_XLOADFLAGS, 2) & XLF_KERNEL_64;
+    *entry = (struct linux_entry){.long_mode = long_mode,
+                                  .rip = long_mode ? at + ENTRY_64 : at,
+                                  .rsi = AT_PARAMS,
+                                  .cr3 = AT_PML4,
+                                  .gdt = AT_GDT,
+                                  .gdt_limit = 31};
+    put(params, HEADER_CODE32_START, at, 4);
     s = t->write(t->ctx, at, (const uint8_t *)image->kernel + offset, size);
     if (s == OK)
         s = t->write(t->ctx, AT_PARAMS, params, sizeof params);
     if (s == OK)
         s = t->write(t->ctx, AT_CMDLINE, image->cmdline, strlen(image->cmdline) + 1);
     if (s == OK)
-        s = write_tables(t);
+        s = write_tables(t, long_mode);
     if (s != OK)
         *why = "does not fit the guest's memory: give it more";
     return s;

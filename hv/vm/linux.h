@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Linux kernels (bzImage) by the 64-bit boot protocol (Linux, Documentation/x86/boot.rst, "64-bit Boot
-// Protocol"), with an initrd and a command line. Pure: reads an image in memory, writes through a target.
-// Compiles on the build machine.
+// Linux kernels (bzImage), and what else is packed as one, by the 64-bit boot protocol, or the 32-bit one if
+// they have no 64-bit entry (Linux, Documentation/x86/boot.rst), with an initrd and a command line. Pure:
+// reads an image in memory, writes through a target. Compiles on the build machine.
 #pragma once
 #include "hv/vm/image.h"
 #include <stdbool.h>
@@ -15,9 +15,10 @@ struct linux_image {
     uint64_t rsdp; // where the guest's ACPI tables begin
 };
 
-/// Where the first vCPU begins: long mode, identity map of the first 4 GiB, flat segments of selectors CODE
-/// and DATA.
+/// Where the first vCPU begins: long mode with an identity map of the first 4 GiB, or protected mode without
+/// paging; flat segments of selectors CODE and DATA.
 struct linux_entry {
+    bool long_mode;
     uint64_t rip, rsi, cr3, gdt;
     uint16_t gdt_limit;
 };

@@ -32,8 +32,26 @@ struct elf32_segment {
 };
 _Static_assert(sizeof(struct elf32_segment) == 32, "ELF32 program header");
 
+// ELF64 files are entered as 32-bit ones are: Multiboot 1 does not name them, boot loaders take them.
+struct elf64_header {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version;
+    uint64_t entry, phoff, shoff;
+    uint32_t flags;
+    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+_Static_assert(sizeof(struct elf64_header) == 64, "ELF64 header");
+
+struct elf64_segment {
+    uint32_t type, flags;
+    uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+_Static_assert(sizeof(struct elf64_segment) == 56, "ELF64 program header");
+
 #define ELF_MAGIC   "\177ELF"
 #define ELF_CLASS32 1
+#define ELF_CLASS64 2
 #define ELF_LITTLE  1
 #define ELF_PT_LOAD 1u
 
@@ -93,52 +111,96 @@ static enum status zero(const struct image_target *t, uint64_t gpa, uint64_t siz
 
 #define NO_ROOM "does not fit the guest's memory: give it more, or link it lower"
 
+/// The headers of either class, as those of ELF64. False: not whole.
+static bool elf_header(const struct multiboot_image *image, struct elf64_header *e)
+{
+    struct elf32_header h;
+    uint64_t size = e->ident[4] == ELF_CLASS64 ? sizeof *e : sizeof h;
+    uint64_t each = e->ident[4] == ELF_CLASS64 ? sizeof(struct elf64_segment) : sizeof(struct elf32_segment);
+    if (image->kernel_size < size)
+        return false;
+    if (e->ident[4] == ELF_CLASS64) {
+        memcpy(e, image->kernel, sizeof *e);
+    } else {
+        memcpy(&h, image->kernel, sizeof h);
+        e->entry = h.entry;
+        e->phoff = h.phoff;
+        e->phentsize = h.phentsize;
+        e->phnum = h.phnum;
+    }
+    return e->phentsize == each && e->phoff <= image->kernel_size &&
+           e->phnum * each <= image->kernel_size - e->phoff;
+}
+
+static struct elf64_segment elf_segment(const struct multiboot_image *image, const struct elf64_header *e,
+                                        unsigned number)
+{
+    struct elf64_segment p;
+    struct elf32_segment s;
+    const uint8_t *at = (const uint8_t *)image->kernel + e->phoff + (uint64_t)number * e->phentsize;
+    if (e->ident[4] == ELF_CLASS64) {
+        memcpy(&p, at, sizeof p);
+        return p;
+    }
+    memcpy(&s, at, sizeof s);
+    return (struct elf64_segment){.type = s.type,
+                                  .offset = s.offset,
+                                  .vaddr = s.vaddr,
+                                  .paddr = s.paddr,
+                                  .filesz = s.filesz,
+                                  .memsz = s.memsz};
+}
+
 static enum status load_elf(const struct multiboot_image *image, const struct image_target *t,
                             uint32_t *entry, uint64_t *end, const char **why)
 {
-    struct elf32_header e;
-    if (image->kernel_size < sizeof e) {
+    struct elf64_header e = {0};
+    if (image->kernel_size < sizeof e.ident) {
         *why = "is too short for an ELF file";
         return ERR_PROTOCOL;
     }
-    memcpy(&e, image->kernel, sizeof e);
+    memcpy(e.ident, image->kernel, sizeof e.ident);
     if (memcmp(e.ident, ELF_MAGIC, 4) != 0) {
         *why = "is not an ELF file, and its Multiboot header has no load addresses";
         return ERR_PROTOCOL;
     }
-    if (e.ident[4] != ELF_CLASS32 || e.ident[5] != ELF_LITTLE) {
-        *why = "is not a 32-bit little-endian ELF file, which Multiboot 1 asks for";
+    if ((e.ident[4] != ELF_CLASS32 && e.ident[4] != ELF_CLASS64) || e.ident[5] != ELF_LITTLE) {
+        *why = "is not a little-endian ELF file of 32 or 64 bits";
         return ERR_UNSUPPORTED;
     }
-    if (e.phentsize != sizeof(struct elf32_segment) || e.phoff > image->kernel_size ||
-        (uint64_t)e.phnum * sizeof(struct elf32_segment) > image->kernel_size - e.phoff) {
+    if (!elf_header(image, &e)) {
         *why = "has program headers outside the file: it is damaged or cut short";
         return ERR_PROTOCOL;
     }
-    *entry = e.entry;
+    uint64_t start = e.entry;
     for (unsigned i = 0; i < e.phnum; i++) {
-        struct elf32_segment p;
-        memcpy(&p, (const uint8_t *)image->kernel + e.phoff + i * sizeof p, sizeof p);
+        struct elf64_segment p = elf_segment(image, &e, i);
         if (p.type != ELF_PT_LOAD || p.memsz == 0)
             continue;
         if (p.offset > image->kernel_size || p.filesz > image->kernel_size - p.offset || p.filesz > p.memsz) {
             *why = "has a segment outside the file: it is damaged or cut short";
             return ERR_PROTOCOL;
         }
-        if (put(t, p.paddr, (const uint8_t *)image->kernel + p.offset, p.filesz) != OK ||
-            zero(t, (uint64_t)p.paddr + p.filesz, p.memsz - p.filesz) != OK) {
+        if (p.paddr > t->low_end || p.memsz > t->low_end - p.paddr ||
+            put(t, p.paddr, (const uint8_t *)image->kernel + p.offset, p.filesz) != OK ||
+            zero(t, p.paddr + p.filesz, p.memsz - p.filesz) != OK) {
             *why = NO_ROOM;
             return ERR_RANGE;
         }
-        if ((uint64_t)p.paddr + p.memsz > *end)
-            *end = (uint64_t)p.paddr + p.memsz;
+        if (p.paddr + p.memsz > *end)
+            *end = p.paddr + p.memsz;
         if (e.entry >= p.vaddr && e.entry - p.vaddr < p.memsz)
-            *entry = e.entry - p.vaddr + p.paddr;
+            start = e.entry - p.vaddr + p.paddr;
     }
     if (*end == 0) {
         *why = "has nothing to load";
         return ERR_PROTOCOL;
     }
+    if (start > UINT32_MAX) {
+        *why = "has its entry point outside what is loaded";
+        return ERR_PROTOCOL;
+    }
+    *entry = (uint32_t)start;
     return OK;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Multiboot 1 kernels (Multiboot Specification 0.6.96): ELF32 or the header's own address fields, modules,
-// command line. Pure: reads an image in memory, writes through a target. Compiles on the build machine.
+// Multiboot 1 kernels (Multiboot Specification 0.6.96): ELF32 (and ELF64, entered in the same 32-bit state)
+// or the header's own address fields, modules, command line. Pure: reads an image in memory, writes through a
+// target. Compiles on the build machine.
 #pragma once
 #include "hv/vm/image.h"
 #include <stdint.h>

@@ -41,22 +41,27 @@ static void start_multiboot(const struct multiboot_entry *entry, struct vcpu_sta
                    flat_data);
 }
 
-/// Long mode, interrupts off (Linux, boot.rst, "64-bit Boot Protocol").
+/// Long mode, or protected mode without paging; interrupts off (Linux, boot.rst, "64-bit Boot Protocol",
+/// "32-bit Boot Protocol").
 static void start_linux(const struct linux_entry *entry, struct vcpu_start *s)
 {
     struct segment data = flat_data;
     data.selector = LINUX_DATA_SELECTOR;
-    *s = (struct vcpu_start){.rip = entry->rip,
-                             .cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG,
-                             .cr3 = entry->cr3,
-                             .cr4 = CR4_PAE,
-                             .efer = EFER_LME | EFER_LMA};
+    *s = (struct vcpu_start){.rip = entry->rip, .cr0 = CR0_PE | CR0_ET | CR0_NE};
+    if (entry->long_mode) {
+        s->cr0 |= CR0_PG;
+        s->cr3 = entry->cr3;
+        s->cr4 = CR4_PAE;
+        s->efer = EFER_LME | EFER_LMA;
+    }
     s->gpr[RSI] = entry->rsi;
     s->gdtr.base = entry->gdt;
     s->gdtr.limit = entry->gdt_limit;
-    start_segments(
-        s, (struct segment){.selector = LINUX_CODE_SELECTOR, .limit = 0xffffffff, .access_rights = 0xa09b},
-        data);
+    start_segments(s,
+                   (struct segment){.selector = LINUX_CODE_SELECTOR,
+                                    .limit = 0xffffffff,
+                                    .access_rights = entry->long_mode ? 0xa09b : 0xc09b},
+                   data);
 }
 
 void start_real_mode(uint8_t vector, struct vcpu_start *s)

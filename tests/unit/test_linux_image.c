@@ -54,6 +54,7 @@ static int setup(void **state)
     put(0x202, 0x53726448, 4);
     put(0x206, 0x20f, 2);
     put(0x211, 1, 1);
+    put(0x214, 0x100000, 4);
     put(0x22c, 0x7fffffff, 4);
     put(0x230, 0x200000, 4);
     put(0x234, 1, 1);
@@ -98,6 +99,7 @@ static void everything_in_its_place(void **state)
     const char *why;
     assert_true(linux_is_image(kernel, KERNEL));
     assert_int_equal(load(RAM, 0x140000000, 12345, "console=ttyS0", &e, &why), OK);
+    assert_true(e.long_mode);
     assert_int_equal(e.rip, 0x1000200);
     assert_int_equal(ram[0x1000000], 0x4d);
     assert_int_equal(ram[0x1000000 + KERNEL - 4 * 512 - 1], 0x5a);
@@ -127,6 +129,34 @@ static void everything_in_its_place(void **state)
     assert_int_equal(get(e.gdt + LINUX_DATA_SELECTOR, 8), 0x00cf93000000ffff);
 }
 
+/// What has only a 32-bit entry is started there; one from before 2.10 does not say where it wants to be.
+static void the_32_bit_entry(void **state)
+{
+    (void)state;
+    struct linux_entry e;
+    const char *why;
+    char line[257] = {0};
+    put(0x236, 0x7e, 2);
+    assert_int_equal(load(RAM, 0, 12345, "a", &e, &why), OK);
+    assert_false(e.long_mode);
+    assert_int_equal(e.rip, 0x1000000);
+    assert_int_equal(get(e.rsi + 0x214, 4), 0x1000000);
+    assert_int_equal(get(e.gdt + LINUX_CODE_SELECTOR, 8), 0x00cf9b000000ffff);
+
+    put(0x206, 0x205, 2);                       // relocatable_kernel is the last it knows
+    put(0x200, (0x238 - 0x202) << 8 | 0xeb, 2); // and what is behind is its code
+    memset(kernel + 0x238, 0xff, 0x30);
+    assert_int_equal(load(4u << 20, 0, 12345, "a", &e, &why), OK);
+    assert_false(e.long_mode);
+    assert_int_equal(e.rip, 0x100000);
+    assert_int_equal(ram[0x100000], 0x4d);
+    assert_int_equal(get(e.rsi + 0x258, 8), 0x100000);
+    memset(line, 'x', 256);
+    assert_int_equal(load(4u << 20, 0, 0, line, &e, &why), ERR_RANGE);
+    line[255] = 0;
+    assert_int_equal(load(4u << 20, 0, 0, line, &e, &why), OK);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -140,9 +170,17 @@ static void refusals(void **state)
     assert_int_equal(load(32u << 20, 0, 0, "", &e, &why), ERR_RANGE); // init_size reaches 48 MiB
     assert_int_equal(load((48u << 20) + 4096, 0, 12345, "", &e, &why), ERR_RANGE);
     assert_non_null(strstr(why, "initrd"));
-    put(0x236, 0, 2);
+    put(0x236, 0, 2); // neither a 64-bit nor a 32-bit entry
+    put(0x214, 0, 4);
     assert_int_equal(load(RAM, 0, 0, "", &e, &why), ERR_UNSUPPORTED);
+    assert_non_null(strstr(why, "BIOS"));
     put(0x236, 1, 2);
+    put(0x211, 0, 1);
+    assert_int_equal(load(RAM, 0, 0, "", &e, &why), ERR_UNSUPPORTED); // a zImage
+    put(0x211, 1, 1);
+    put(0x206, 0x201, 2);
+    assert_int_equal(load(RAM, 0, 0, "", &e, &why), ERR_UNSUPPORTED);
+    put(0x206, 0x20f, 2);
     put(0x1f1, 255, 1);
     assert_int_equal(load(RAM, 0, 0, "", &e, &why), OK);
     put(0x202, 0, 4);
@@ -154,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everything_in_its_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_32_bit_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,32 @@ static void make_elf(uint8_t elf[0x200], uint32_t paddr, uint32_t flags)
     elf[0x1ff] = 0x5a;
 }
 
+static void put64(uint8_t *at, uint64_t v)
+{
+    memcpy(at, &v, 8);
+}
+
+/// The same as an ELF64.
+static void make_elf64(uint8_t elf[0x200], uint64_t paddr)
+{
+    make_elf(elf, 0, 3);
+    memset(elf + 4, 0, 0xfc);
+    memcpy(elf + 4, "\2\1\1", 3);
+    put16(elf + 16, 2);
+    put16(elf + 18, 0x3e);
+    put64(elf + 24, 0xffffffff80000010); // entry: virtual
+    put64(elf + 32, 64);                 // phoff
+    put16(elf + 54, 56);
+    put16(elf + 56, 1);
+    uint8_t *ph = elf + 64;
+    put32(ph, 1);
+    put64(ph + 8, 0x100);
+    put64(ph + 16, 0xffffffff80000000);
+    put64(ph + 24, paddr);
+    put64(ph + 32, 0x100);
+    put64(ph + 40, 0x200);
+}
+
 static enum status load(const void *kernel, uint64_t size, struct multiboot_entry *entry, const char **why)
 {
     static const struct image_module modules[] = {{"first", 6, "a.bin one two"}, {"second!", 8, "b"}};
@@ -159,6 +185,37 @@ static void header_addresses(void **state)
     assert_int_equal(ram[0x1000c0], 0xcc);
 }
 
+static void elf64_is_loaded(void **state)
+{
+    (void)state;
+    uint8_t elf[0x200];
+    struct multiboot_entry e;
+    const char *why;
+    make_elf64(elf, 0x200000);
+    assert_int_equal(load(elf, sizeof elf, &e, &why), OK);
+    assert_int_equal(e.eip, 0x200010); // translated to physical
+    assert_int_equal(ram[0x2000ff], 0x5a);
+    assert_int_equal(ram[0x2001ff], 0);
+    assert_string_equal((char *)ram + word(e.ebx + 16), "alpha beta");
+
+    make_elf64(elf, UINT64_MAX - 0xff); // around the end of the address space
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_RANGE);
+    make_elf64(elf, 1ull << 32);
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_RANGE);
+    make_elf64(elf, 0x200000);
+    put64(elf + 64 + 40, UINT64_MAX); // memsz
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_RANGE);
+    make_elf64(elf, 0x200000);
+    put64(elf + 64 + 8, UINT64_MAX); // offset
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_PROTOCOL);
+    make_elf64(elf, 0x200000);
+    put64(elf + 32, UINT64_MAX); // phoff
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_PROTOCOL);
+    make_elf64(elf, 0x200000);
+    put64(elf + 24, 0x100000000); // entry in no segment, and not where 32-bit code is
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_PROTOCOL);
+}
+
 static void bad_images_are_refused(void **state)
 {
     (void)state;
@@ -182,8 +239,11 @@ static void bad_images_are_refused(void **state)
     assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_PROTOCOL);
 
     make_elf(elf, 0x200000, 0);
-    elf[4] = 2; // 64-bit
+    elf[4] = 3; // neither 32- nor 64-bit
     assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_UNSUPPORTED);
+    make_elf(elf, 0x200000, 0);
+    elf[4] = 2; // the rest is a 32-bit file's
+    assert_int_equal(load(elf, sizeof elf, &e, &why), ERR_PROTOCOL);
 
     make_elf(elf, 0x200000, 0);
     put16(elf + 44, 0xffff); // program headers outside
@@ -201,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elf_is_loaded_with_everything),
         cmocka_unit_test(header_addresses),
+        cmocka_unit_test(elf64_is_loaded),
         cmocka_unit_test(bad_images_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
