@@ -113,6 +113,14 @@ void cpuid_start(bool rdtscp, bool invpcid)
     }
 }
 
+void cpuid_follow_apic(struct vcpu *v)
+{
+    if (v->lapic.base_msr & BIT(11))
+        v->cpuid[1].edx |= BIT(9);
+    else
+        v->cpuid[1].edx &= ~BIT(9);
+}
+
 uint64_t cpuid_xcr0_mask(void)
 {
     return cpu.xcr0;

@@ -347,6 +347,7 @@ static void power_on(struct vcpu *v)
     v->event.valid = false;
     v->nmi_pending = false;
     lapic_reset(&v->lapic, v->index, v->index == 0, &v->guest->lapic_ops);
+    cpuid_follow_apic(v);
     if (v->index == 0)
         lapic_virtual_wire(&v->lapic);
     msr_reset(v);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/vm/msr.h"
+#include "hv/vm/cpuid.h"
 #include "hv/vm/guest.h"
 #include "hv/vm/vm.h"
 #include "rt/panic.h"
@@ -146,6 +147,7 @@ bool vm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
     case LAPIC:
         if (!lapic_msr_write(&v->lapic, msr, value, vm_guest_tsc(v, rdtsc())))
             return false;
+        cpuid_follow_apic(v);
         vm_lapic_written(v);
         return true;
     case TSC:
