@@ -228,6 +228,24 @@ step_guests() {
     fi
 }
 
+# Kernels of others that are no Linux: memtest86+ (boots as a bzImage, by its 64-bit and by its 32-bit entry) and GNU Mach (Multiboot 1).
+step_suites() {
+    local to=$deps/guests deb
+    mkdir -p "$to"
+    if [ ! -s "$to/memtest.bin" ] || [ ! -s "$to/memtest32.bin" ]; then
+        deb=$(fetch_binary memtest86+)
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./boot/memtest86+ia32.bin >"$to/memtest32.bin" &&
+            dpkg-deb --fsys-tarfile "$deb" | tar -xO ./boot/memtest86+x64.bin >"$to/memtest.bin" ||
+            die "memtest86+ holds no /boot/memtest86+x64.bin and memtest86+ia32.bin"
+        say "memtest86+ -> build/deps/guests"
+    fi
+    if [ ! -s "$to/gnumach.gz" ]; then
+        deb=$(fetch_binary gnumach-image-1.8-486)
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./boot/gnumach-1.8-486.gz >"$to/gnumach.gz" || die "gnumach-image-1.8-486 holds no kernel"
+        say "gnumach-image-1.8-486 -> build/deps/guests"
+    fi
+}
+
 # ---- 4. newlib --------------------------------------------------------------------------------------------------------------
 step_newlib() {
     local deb
@@ -330,6 +348,7 @@ step_check() {
 step_packages
 step_sources
 step_guests
+step_suites
 step_newlib
 step_bochs
 step_qemu
