@@ -5,6 +5,7 @@
 #include "rt/log.h"
 #include "rt/time.h"
 
+static const struct intel_model model = {.name = "e1000", .rx_base = INTEL_RX_BASE, .tx_base = INTEL_TX_BASE};
 static const struct intel_eerd eerd = {.done = 1u << 4, .address_shift = 8};
 
 static enum status reset(struct intel_nic *n)
@@ -23,7 +24,7 @@ static enum status reset(struct intel_nic *n)
 enum status e1000_start(struct pci_device *dev, struct nic **nic)
 {
     struct intel_nic *n = NULL;
-    enum status s = intel_probe(dev, "e1000", &n);
+    enum status s = intel_probe(dev, &model, &n);
     if (s != OK)
         return s;
     pci_enable(dev, true);

@@ -10,3 +10,5 @@
 MUST_CHECK enum status e1000_start(struct pci_device *dev, struct nic **nic);
 /// Intel 82574L (QEMU "e1000e"), likewise.
 MUST_CHECK enum status e1000e_start(struct pci_device *dev, struct nic **nic);
+/// Intel 82576 and its kin (QEMU "igb"), likewise.
+MUST_CHECK enum status igb_start(struct pci_device *dev, struct nic **nic);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Bringing an e1000-family controller up, as far as the models agree: registers, memory, station address,
-// PHY. Must not know frames (drivers/intel_ring.c) nor a model's reset (drivers/e1000.c, drivers/e1000e.c).
+// PHY. Must not know frames (drivers/intel_ring.c) nor a model's reset (drivers/e1000.c, drivers/e1000e.c,
+// drivers/igb.c).
 #include "drivers/intel_nic.h"
 #include "drivers/hw.h"
+#include "drivers/pci_regs.h"
 #include "rt/log.h"
 #include "rt/paging.h"
 #include "rt/time.h"
 #include <string.h>
 
-#define REGISTERS_SIZE 0x20000u // both models: 128 KiB
+#define REGISTERS_SIZE 0x20000u // all models: 128 KiB
 #define BELOW_4_GIB    0x100000000ull
 #define RINGS_FRAMES   2u // RX descriptors and TX descriptors
 #define SELF_FRAMES    1u
@@ -48,14 +50,14 @@ static phys_t dma_alloc(size_t count)
     return p != FRAME_NONE ? p : frames_alloc_dirty(count, FRAME_SIZE, 0);
 }
 
-enum status intel_probe(struct pci_device *dev, const char *model, struct intel_nic **out)
+enum status intel_probe(struct pci_device *dev, const struct intel_model *model, struct intel_nic **out)
 {
     char at[PCI_ADDRESS_TEXT];
     pci_address_text(dev->at, at);
     const struct pci_bar *bar = &dev->bars[0];
     if ((bar->kind != PCI_BAR_MEM32 && bar->kind != PCI_BAR_MEM64) || bar->size < REGISTERS_SIZE ||
         bar->base == 0) {
-        log_error("nic", "%s %s: the firmware gave its registers (BAR 0) no address", model, at);
+        log_error("nic", "%s %s: the firmware gave its registers (BAR 0) no address", model->name, at);
         return ERR_UNSUPPORTED;
     }
     phys_t self = frames_alloc(SELF_FRAMES, FRAME_SIZE, 0);
@@ -63,10 +65,11 @@ enum status intel_probe(struct pci_device *dev, const char *model, struct intel_
         return ERR_NOMEM;
     struct intel_nic *n = phys_to_virt(self);
     n->dev = dev;
+    n->model = model;
     n->nic.mtu = 1500;
     n->nic.name = n->name;
-    size_t length = strlen(model);
-    memcpy(n->name, model, length);
+    size_t length = strlen(model->name);
+    memcpy(n->name, model->name, length);
     n->name[length] = ' ';
     memcpy(n->name + length + 1, at, sizeof at);
 
@@ -111,6 +114,33 @@ void intel_quiesce(const struct intel_nic *n)
         time_delay_us(1000); // DMA that the firmware's driver left under way ends before the reset
 }
 
+enum status intel_reset_pcie(struct intel_nic *n)
+{
+    intel_quiesce(n);
+    // No reset while the chip masters the bus (82574 5.2, 7.5.3.1; 82576 5.2.3.3): it would never come back.
+    intel_write(n, INTEL_CTRL, intel_read(n, INTEL_CTRL) | INTEL_CTRL_GIO_MASTER_DISABLE);
+    if (intel_wait(n, INTEL_STATUS, INTEL_STATUS_GIO_MASTER_ENABLE, 0, 80000) != OK)
+        log_debug("nic", "%s: still masters the bus", n->name);
+    intel_write(n, INTEL_CTRL, intel_read(n, INTEL_CTRL) | INTEL_CTRL_RST);
+    time_delay_us(2);
+    enum status s = intel_wait(n, INTEL_CTRL, INTEL_CTRL_RST, 0, 20000);
+    if (s != OK)
+        return s;
+    if (intel_wait(n, INTEL_EECD, INTEL_EECD_AUTO_RD, INTEL_EECD_AUTO_RD, 25000) != OK)
+        log_debug("nic", "%s: no automatic read of the EEPROM", n->name);
+    intel_write(n, INTEL_IMC, 0xffffffffu);
+    (void)intel_read(n, INTEL_ICR);
+    return OK;
+}
+
+void intel_disable_aspm(const struct pci_device *dev)
+{
+    if (!dev->cap_pcie)
+        return;
+    uint16_t at = (uint16_t)(dev->cap_pcie + PCI_PCIE_LINK_CONTROL);
+    pci_config_write(dev->at, at, 2, pci_config_read(dev->at, at, 2) & ~PCI_PCIE_ASPM_MASK);
+}
+
 static enum status eeprom_word(const struct intel_nic *n, const struct intel_eerd *eerd, uint32_t word,
                                uint16_t *value)
 {
@@ -142,7 +172,7 @@ static enum status mac_from_eeprom(const struct intel_nic *n, const struct intel
 enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd)
 {
     uint8_t *mac = n->nic.mac;
-    enum status s = mac_from_eeprom(n, eerd, mac);
+    enum status s = eerd ? mac_from_eeprom(n, eerd, mac) : ERR_NOTFOUND;
     if (s == OK)
         return OK;
     uint32_t low = intel_read(n, INTEL_RAL0), high = intel_read(n, INTEL_RAH0);
@@ -151,7 +181,9 @@ enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd)
     if (high & INTEL_RAH_AV && is_station_address(mac))
         return OK;
     log_error("nic", "%s: no station address: its EEPROM %s, RAL/RAH hold none", n->name,
-              s == ERR_TIMEOUT ? "does not answer" : "holds none");
+              s == ERR_TIMEOUT    ? "does not answer"
+              : s == ERR_NOTFOUND ? "is not asked"
+                                  : "holds none");
     return ERR_IO;
 }
 
@@ -187,4 +219,14 @@ void intel_wake_phy(const struct intel_nic *n)
     bmcr = (uint16_t)((bmcr & ~(PHY_BMCR_PDOWN | PHY_BMCR_ISOLATE)) | PHY_BMCR_ANENABLE | PHY_BMCR_ANRESTART);
     if (phy(n, INTEL_MDIC_OP_WRITE | at | bmcr, &ignored) != OK)
         log_warn("nic", "%s: its PHY cannot be woken", n->name);
+}
+
+void intel_start_phy(const struct intel_nic *n)
+{
+    uint16_t bmsr = 0, bmcr = PHY_BMCR_ANENABLE | PHY_BMCR_ANRESTART;
+    enum status s = phy(n, INTEL_MDIC_OP_READ | PHY_BMSR << INTEL_MDIC_REG_SHIFT, &bmsr);
+    if (s == OK && !(bmsr & PHY_BMSR_ANDONE))
+        s = phy(n, INTEL_MDIC_OP_WRITE | PHY_BMCR << INTEL_MDIC_REG_SHIFT | bmcr, &bmsr);
+    if (s != OK)
+        log_warn("nic", "%s: its PHY does not answer", n->name);
 }

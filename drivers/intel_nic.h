@@ -12,11 +12,21 @@
 #define INTEL_BUFFER   2048u // bytes of one buffer = RCTL.BSIZE
 #define INTEL_NAME_MAX 32
 
+/// What differs between the families.
+struct intel_model {
+    const char *name;
+    uint16_t rx_base, tx_base; // registers of queue 0
+    bool advanced;             // descriptors: advanced, not legacy
+};
+
 struct intel_nic {
     struct nic nic; // first: a `struct nic *` of ours is a `struct intel_nic *`
     volatile uint8_t *regs;
+    const struct intel_model *model;
 
     // sending
+    volatile uint8_t *tdt; // the doorbell
+    uint64_t tx_command;   // in every transmit descriptor
     struct intel_tx_desc *tx;
     uint8_t *tx_buffers;
     uint32_t tx_tail; // next descriptor to fill
@@ -24,6 +34,7 @@ struct intel_nic {
     bool irq_on;
 
     // receiving
+    volatile uint8_t *rdt;
     struct intel_rx_desc *rx;
     uint8_t *rx_buffers;
     phys_t rx_buffers_phys;
@@ -51,10 +62,13 @@ MUST_CHECK enum status intel_wait(const struct intel_nic *n, uint32_t reg, uint3
                                   uint32_t us);
 
 /// Maps BAR 0 and takes memory for rings and buffers; the result is owned by the caller until intel_start.
-/// `model` is the driver's name. ERR_UNSUPPORTED: no usable BAR 0; ERR_NOMEM.
-MUST_CHECK enum status intel_probe(struct pci_device *dev, const char *model, struct intel_nic **out);
+/// ERR_UNSUPPORTED: no usable BAR 0; ERR_NOMEM.
+MUST_CHECK enum status intel_probe(struct pci_device *dev, const struct intel_model *model,
+                                   struct intel_nic **out);
 /// Gives everything back but the mapping; the device must be quiet (intel_quiesce).
 void intel_free(struct intel_nic *n);
+/// No link state in which frames get lost (ASPM L0s, L1) on the PCIe link to the chip.
+void intel_disable_aspm(const struct pci_device *dev);
 /// Stops interrupts, receiver and transmitter and waits for frames under way.
 void intel_quiesce(const struct intel_nic *n);
 /// How a controller's EERD register is laid out (8254x 13.4.4; 82574 10.2.2.4).
@@ -62,9 +76,12 @@ struct intel_eerd {
     uint32_t done;
     unsigned address_shift;
 };
-/// The station address: RAL0/RAH0 as loaded from the EEPROM, else its words 0..2. ERR_IO: neither holds a
-/// unicast address.
+/// The station address: the EEPROM's words 0..2, else RAL0/RAH0 as loaded from it; eerd NULL: only these.
+/// ERR_IO: neither holds a unicast address.
 MUST_CHECK enum status intel_read_mac(struct intel_nic *n, const struct intel_eerd *eerd);
+/// CTRL.RST as the controllers on PCIe want it, without bus mastering under way; masks and clears interrupts.
+/// ERR_TIMEOUT: it does not end.
+MUST_CHECK enum status intel_reset_pcie(struct intel_nic *n);
 /// Rings and filters; after this frames flow as soon as the link is up.
 void intel_start(struct intel_nic *n);
 /// Lets the MAC follow the PHY. Does not wait for the link.
@@ -72,6 +89,9 @@ void intel_link_start(const struct intel_nic *n);
 /// Wakes a PHY that was left powered down or not negotiating. A PHY that negotiates, or has done so, is left
 /// alone: starting again costs seconds of link.
 void intel_wake_phy(const struct intel_nic *n);
+
+/// Makes a PHY that has not negotiated begin.
+void intel_start_phy(const struct intel_nic *n);
 
 /// Interrupt handler of all of them (rt/irq.h); ctx is the struct nic. Masks the device: nic->ops->irq_enable
 /// arms it again.

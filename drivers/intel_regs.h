@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Registers and descriptors that Intel's 8254x (SDM 317453-006, chapters 3 and 13) and 82574 (datasheet
-// 317694, chapters 7 and 10) Ethernet controllers share. Names are the manuals'; what only one of them has is
-// marked.
+// Registers and descriptors that Intel's 8254x (SDM 317453-006, chapters 3 and 13), 82574 (datasheet 317694,
+// chapters 7 and 10) and 82576 (datasheet 320961, chapters 7 and 8) Ethernet controllers share. Names are the
+// manuals'; what only one of them has is marked. A queue's registers are at an offset from the queue's base.
 #pragma once
 #include <stdint.h>
 
@@ -42,6 +42,7 @@
 #define INTEL_ICS                      0x00c8
 #define INTEL_IMS                      0x00d0
 #define INTEL_IMC                      0x00d8
+#define IGB_EITR0                      0x1680
 #define INTEL_INT_LSC                  (1u << 2)
 #define INTEL_INT_RXO                  (1u << 6)
 #define INTEL_INT_RXT0                 (1u << 7)
@@ -59,24 +60,15 @@
 #define INTEL_TCTL_CT_SHIFT            4
 #define INTEL_TCTL_COLD_SHIFT          12
 #define INTEL_TIPG                     0x0410
-#define INTEL_RDBAL                    0x2800
-#define INTEL_RDBAH                    0x2804
-#define INTEL_RDLEN                    0x2808
-#define INTEL_RDH                      0x2810
-#define INTEL_RDT                      0x2818
+#define INTEL_RX_BASE                  0x2800 // receive queue 0
+#define IGB_RX_BASE                    0xc000
+#define INTEL_TX_BASE                  0x3800 // transmit queue 0
+#define IGB_TX_BASE                    0xe000
 #define INTEL_RDTR                     0x2820
-#define INTEL_RXDCTL                   0x2828
 #define INTEL_RADV                     0x282c
-#define INTEL_TDBAL                    0x3800
-#define INTEL_TDBAH                    0x3804
-#define INTEL_TDLEN                    0x3808
-#define INTEL_TDH                      0x3810
-#define INTEL_TDT                      0x3818
 #define INTEL_TIDV                     0x3820
-#define INTEL_TXDCTL                   0x3828
-#define INTEL_TXDCTL_COUNT_DESC        (1u << 22) // 82574: must be 1
-#define INTEL_TARC0                    0x3840     // 82574
-#define INTEL_CRCERRS                  0x4000     // statistics: reading clears them
+#define INTEL_TARC0                    0x3840 // 82574
+#define INTEL_CRCERRS                  0x4000 // statistics: reading clears them
 #define INTEL_MPC                      0x4010
 #define INTEL_RXCSUM                   0x5000
 #define INTEL_MTA                      0x5200 // 128 registers
@@ -86,12 +78,29 @@
 #define INTEL_GCR                      0x5b00 // 82574
 #define INTEL_GCR2                     0x5b64 // 82574
 
+// registers of a queue, of both kinds where not marked
+#define INTEL_DBAL              0x00
+#define INTEL_DBAH              0x04
+#define INTEL_DLEN              0x08
+#define IGB_SRRCTL              0x0c // receive, 82576
+#define IGB_SRRCTL_KIB_2        2u   // size of a buffer
+#define IGB_SRRCTL_ADVANCED     (1u << 25)
+#define INTEL_DH                0x10
+#define INTEL_DT                0x18
+#define INTEL_DCTL              0x28           // RXDCTL, TXDCTL
+#define INTEL_TXDCTL_COUNT_DESC (1u << 22)     // 82574: must be 1
+#define IGB_DCTL_ENABLE         (1u << 25)     // 82576
+#define IGB_DCTL_WTHRESH_SHIFT  16             // so many are written back together
+#define IGB_DCTL_PREFETCH       (8u | 1u << 8) // PTHRESH, HTHRESH
+
 // PHY registers (IEEE 802.3, 22.2.4)
-#define PHY_BMCR           0
+#define PHY_BMCR           0u
 #define PHY_BMCR_ANRESTART 0x0200u
 #define PHY_BMCR_ISOLATE   0x0400u
 #define PHY_BMCR_PDOWN     0x0800u
 #define PHY_BMCR_ANENABLE  0x1000u
+#define PHY_BMSR           1u
+#define PHY_BMSR_ANDONE    0x0020u
 
 /// Legacy receive descriptor (8254x 3.2.3, 82574 7.1.4). The device writes `result`: length 15:0, checksum
 /// 31:16, status 39:32, errors 47:40, special 63:48.
@@ -118,6 +127,18 @@ struct intel_tx_desc {
     uint64_t control;
 };
 _Static_assert(sizeof(struct intel_tx_desc) == 16, "Intel's layout");
+
+/// Advanced receive descriptor as the device writes it back (82576 7.1.5.2), second half: extended status
+/// 19:0, extended errors 31:20, length 47:32, VLAN 63:48.
+#define IGB_RXD_DD             (1ull << 0)
+#define IGB_RXD_EOP            (1ull << 1)
+#define IGB_RXD_ERRORS         (1ull << 31) // RXE: whatever the MAC found
+#define IGB_RXD_LENGTH(result) ((uint32_t)((result) >> 32) & 0xffffu)
+
+/// Advanced transmit data descriptor (82576 7.2.2.3): DTYP 23:20, DEXT 29 and PAYLEN 63:46 on top of what the
+/// legacy one has in the same places.
+#define IGB_TXD_DATA          (3ull << 20 | 1ull << 29)
+#define IGB_TXD_PAYLEN(bytes) ((uint64_t)(bytes) << 46)
 
 #define INTEL_TXD_EOP  (0x01ull << 24)
 #define INTEL_TXD_IFCS (0x02ull << 24)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Frames in and out of an e1000-family controller: legacy descriptors, one fixed buffer each, copied on the
-// way out and handed over in place on the way in. Must not know what is in a frame, nor which model this is.
-// Invariants: the device owns receive descriptors [RDH, RDT) and transmit descriptors [TDH, TDT); one
-// descriptor of each ring stays ours, so that full and empty differ. A transmit descriptor is ours again when
-// its DD is set: nothing is reclaimed, sending just looks at the next one. Lengths the device writes are
-// checked against the buffer.
+// Frames in and out of an e1000-family controller: one fixed buffer a descriptor, copied on the way out and
+// handed over in place on the way in. Must not know what is in a frame, nor which model this is. Invariants:
+// the device owns receive descriptors [RDH, RDT) and transmit descriptors [TDH, TDT); one descriptor of each
+// ring stays ours, so that full and empty differ. A transmit descriptor is ours again when its DD is set:
+// nothing is reclaimed, sending just looks at the next one. Lengths the device writes are checked against the
+// buffer.
 #include "drivers/hw.h"
 #include "drivers/intel_nic.h"
 #include "rt/log.h"
@@ -65,26 +65,48 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
         memory_fill(start + size, 0, ETHERNET_MIN - size);
         size = ETHERNET_MIN;
     }
-    *(volatile uint64_t *)&n->tx[tail].control = size | INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS;
+    uint64_t control = size | n->tx_command;
+    if (n->model->advanced) {
+        control |= IGB_TXD_PAYLEN(size);
+        n->tx[tail].address = n->tx_buffers_phys + tail * INTEL_BUFFER; // the write-back may be over it
+    }
+    *(volatile uint64_t *)&n->tx[tail].control = control;
     n->tx_tail = next;
     nic->stats.tx_frames++;
     nic->stats.tx_bytes += size;
-    hw_write32(n->regs + INTEL_TDT, next); // uncached: ordered behind the descriptor and the frame
+    hw_write32(n->tdt, next); // uncached: ordered behind the descriptor and the frame
     return OK;
 }
 
+/// What a receive descriptor says, of whichever kind it is.
+struct outcome {
+    bool done, last, bad;
+    uint32_t length;
+};
+
+static struct outcome outcome_of(const struct intel_nic *n, uint64_t result)
+{
+    if (n->model->advanced)
+        return (struct outcome){.done = (result & IGB_RXD_DD) != 0,
+                                .last = (result & IGB_RXD_EOP) != 0,
+                                .bad = (result & IGB_RXD_ERRORS) != 0,
+                                .length = IGB_RXD_LENGTH(result)};
+    return (struct outcome){.done = (result & INTEL_RXD_DD) != 0,
+                            .last = (result & INTEL_RXD_EOP) != 0,
+                            .bad = (result & INTEL_RXD_ERRORS) != 0,
+                            .length = INTEL_RXD_LENGTH(result)};
+}
+
 /// One filled buffer: hands the frame on, or drops and counts it.
-static void take(struct intel_nic *n, const uint8_t *frame, uint64_t result)
+static void take(struct intel_nic *n, const uint8_t *frame, struct outcome o)
 {
     struct nic *nic = &n->nic;
-    uint32_t length = INTEL_RXD_LENGTH(result);
-    bool last = (result & INTEL_RXD_EOP) != 0;
+    uint32_t length = o.length;
     bool first = !n->rx_in_frame;
-    n->rx_in_frame = !last;
-    if (!last)
+    n->rx_in_frame = !o.last;
+    if (!o.last)
         return; // LPE is off: a device that does so breaks its own rules, and the frame is dropped at its end
-    if (!first || result & INTEL_RXD_ERRORS || length < ETHERNET_HEADER ||
-        length > nic->mtu + ETHERNET_HEADER) {
+    if (!first || o.bad || length < ETHERNET_HEADER || length > nic->mtu + ETHERNET_HEADER) {
         nic->stats.rx_errors++;
         return;
     }
@@ -107,18 +129,18 @@ static unsigned poll(struct nic *nic, unsigned budget)
     unsigned taken = 0;
     for (; taken < budget && taken < INTEL_RX_COUNT; taken++) {
         volatile struct intel_rx_desc *d = &n->rx[head];
-        uint64_t result = d->result; // read once: the device's memory may change under us
-        if (!(result & INTEL_RXD_DD))
+        struct outcome o = outcome_of(n, d->result); // read once: the device's memory may change under us
+        if (!o.done)
             break;
         __atomic_signal_fence(__ATOMIC_ACQUIRE); // x86 loads stay in order, the compiler's must too
-        take(n, n->rx_buffers + head * INTEL_BUFFER, result);
+        take(n, n->rx_buffers + head * INTEL_BUFFER, o);
         d->address = n->rx_buffers_phys + head * INTEL_BUFFER;
         d->result = 0;
         head = (head + 1) & (INTEL_RX_COUNT - 1);
     }
     if (taken) {
         n->rx_head = head;
-        hw_write32(n->regs + INTEL_RDT, (head - 1) & (INTEL_RX_COUNT - 1));
+        hw_write32(n->rdt, (head - 1) & (INTEL_RX_COUNT - 1));
     }
     n->polling = false;
     return (unsigned)(nic->stats.rx_frames - received);
@@ -182,6 +204,15 @@ static const struct nic_ops ops = {.send = send,
                                    .promiscuous = promiscuous,
                                    .room = room};
 
+static void queue_start(const struct intel_nic *n, uint32_t base, phys_t ring, uint32_t bytes)
+{
+    intel_write(n, base + INTEL_DBAL, (uint32_t)ring);
+    intel_write(n, base + INTEL_DBAH, (uint32_t)(ring >> 32));
+    intel_write(n, base + INTEL_DLEN, bytes);
+    intel_write(n, base + INTEL_DH, 0); // not every emulator's reset does it
+    intel_write(n, base + INTEL_DT, 0);
+}
+
 static void rings_start(struct intel_nic *n)
 {
     for (uint32_t i = 0; i < INTEL_RX_COUNT; i++)
@@ -192,22 +223,38 @@ static void rings_start(struct intel_nic *n)
     n->rx_head = n->tx_tail = 0;
     n->rx_in_frame = false;
 
-    phys_t tx_phys = n->rings_phys + INTEL_RX_COUNT * sizeof(struct intel_rx_desc);
-    intel_write(n, INTEL_TDBAL, (uint32_t)tx_phys);
-    intel_write(n, INTEL_TDBAH, (uint32_t)(tx_phys >> 32));
-    intel_write(n, INTEL_TDLEN, INTEL_TX_COUNT * sizeof(struct intel_tx_desc));
-    intel_write(n, INTEL_TDH, 0); // not every emulator's reset does it
-    intel_write(n, INTEL_TDT, 0);
-    intel_write(n, INTEL_TIDV, 0);
-    intel_write(n, INTEL_RDBAL, (uint32_t)n->rings_phys);
-    intel_write(n, INTEL_RDBAH, (uint32_t)(n->rings_phys >> 32));
-    intel_write(n, INTEL_RDLEN, INTEL_RX_COUNT * sizeof(struct intel_rx_desc));
-    intel_write(n, INTEL_RDH, 0);
-    intel_write(n, INTEL_RDT, 0);
-    intel_write(n, INTEL_RDTR, 0);
-    intel_write(n, INTEL_RADV, 0);
-    intel_write(n, INTEL_ITR, 0); // no moderation: latency is what counts here
+    uint32_t rx = n->model->rx_base, tx = n->model->tx_base;
+    n->rdt = n->regs + rx + INTEL_DT;
+    n->tdt = n->regs + tx + INTEL_DT;
+    n->tx_command = INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS | (n->model->advanced ? IGB_TXD_DATA : 0);
+    queue_start(n, tx, n->rings_phys + INTEL_RX_COUNT * sizeof(struct intel_rx_desc),
+                INTEL_TX_COUNT * sizeof(struct intel_tx_desc));
+    queue_start(n, rx, n->rings_phys, INTEL_RX_COUNT * sizeof(struct intel_rx_desc));
+    // No moderation: latency is what counts here.
+    if (n->model->advanced) {
+        intel_write(n, IGB_EITR0, 0);
+        intel_write(n, rx + IGB_SRRCTL, IGB_SRRCTL_ADVANCED | IGB_SRRCTL_KIB_2);
+    } else {
+        intel_write(n, INTEL_TIDV, 0);
+        intel_write(n, INTEL_RDTR, 0);
+        intel_write(n, INTEL_RADV, 0);
+        intel_write(n, INTEL_ITR, 0);
+    }
     intel_write(n, INTEL_RXCSUM, 0);
+}
+
+/// Queues of these controllers have a switch each; the tail may move only when it is on
+/// (82576 4.5.9, 4.5.10).
+static void queues_enable(struct intel_nic *n)
+{
+    uint32_t rx = n->model->rx_base + INTEL_DCTL, tx = n->model->tx_base + INTEL_DCTL;
+    if (!n->model->advanced)
+        return;
+    intel_write(n, tx, IGB_DCTL_ENABLE | IGB_DCTL_PREFETCH); // WTHRESH 0: written back when asked to
+    intel_write(n, rx, IGB_DCTL_ENABLE | IGB_DCTL_PREFETCH | 1u << IGB_DCTL_WTHRESH_SHIFT);
+    if (intel_wait(n, tx, IGB_DCTL_ENABLE, IGB_DCTL_ENABLE, 10000) != OK ||
+        intel_wait(n, rx, IGB_DCTL_ENABLE, IGB_DCTL_ENABLE, 10000) != OK)
+        log_warn("nic", "%s: its queues do not start", n->name);
 }
 
 void intel_start(struct intel_nic *n)
@@ -226,9 +273,10 @@ void intel_start(struct intel_nic *n)
     intel_write(n, INTEL_TCTL,
                 INTEL_TCTL_EN | INTEL_TCTL_PSP | 0x0fu << INTEL_TCTL_CT_SHIFT |
                     0x40u << INTEL_TCTL_COLD_SHIFT);
+    queues_enable(n);
     // Written once: QEMU's 82540EM delivers nothing for a second after each write of RCTL.
     intel_write(n, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BAM | INTEL_RCTL_BSIZE_2048 | INTEL_RCTL_SECRC);
-    intel_write(n, INTEL_RDT, INTEL_RX_COUNT - 1);
+    hw_write32(n->rdt, INTEL_RX_COUNT - 1);
     n->wake_ns = time_ns() + NEGOTIATION_NS;
     check_link(n);
     if (!n->up)

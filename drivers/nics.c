@@ -23,6 +23,9 @@ static const struct nic_driver {
 } drivers[] = {
     {0x8086, 0x100e, "Intel 82540EM", e1000_start, intel_interrupt, intel_provoke},
     {0x8086, 0x10d3, "Intel 82574L", e1000e_start, intel_interrupt, intel_provoke},
+    {0x8086, 0x10c9, "Intel 82576", igb_start, intel_interrupt, intel_provoke},
+    {0x8086, 0x1521, "Intel I350", igb_start, intel_interrupt, intel_provoke},
+    {0x8086, 0x1533, "Intel I210", igb_start, intel_interrupt, intel_provoke},
     {0x1af4, 0x1041, "virtio 1.0", virtio_net_start, virtio_net_interrupt, virtio_net_provoke},
     {0x1af4, 0x1000, "virtio", virtio_net_start, virtio_net_interrupt, virtio_net_provoke}, // transitional
 };

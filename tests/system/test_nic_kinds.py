@@ -9,6 +9,7 @@ import wire as w
 from lone_remote import EDU, NODE, NVME, Remote
 
 NICS = {
+    "igb": ({"nic": "igb", "emulator": "build/deps/bin/qemu"}, r"igb 0000:00:02\.0: Intel 82576, 52:54:00:fb:00:02, MSI$"),
     # its DMA goes through the same VT-d as that of the lent functions
     "virtio": ({"nic": "virtio-net-pci,disable-legacy=on,iommu_platform=on,rx_queue_size=512"},
                r"virtio-net 0000:00:02\.0: virtio 1\.0, 52:54:00:fb:00:02, MSI-X"),

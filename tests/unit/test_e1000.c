@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: drivers/e1000.c drivers/e1000e.c drivers/intel_nic.c drivers/intel_ring.c
+// LINK: drivers/e1000.c drivers/e1000e.c drivers/igb.c drivers/intel_nic.c drivers/intel_ring.c
 // The real drivers against a mock controller: a register file that resets, masters memory through the rings
 // as the manuals say, and can be told to misbehave. Every buffer is the build machine's memory, watched by
 // the sanitizers.
@@ -27,6 +27,8 @@ static struct {
     uint32_t eerd_done;
     unsigned eerd_shift;
     uint16_t bmcr;
+    bool advanced;  // an 82576
+    bool fresh_phy; // it has not negotiated
     unsigned doorbells, tail_writes, resets, phy_writes, rctl_writes;
     // what went out
     uint8_t sent[512][2048];
@@ -37,6 +39,15 @@ static struct {
 static uint32_t *reg(uint32_t offset)
 {
     return &chip.regs[offset / 4];
+}
+
+static uint32_t RX(uint32_t offset)
+{
+    return (chip.advanced ? IGB_RX_BASE : INTEL_RX_BASE) + offset;
+}
+static uint32_t TX(uint32_t offset)
+{
+    return (chip.advanced ? IGB_TX_BASE : INTEL_TX_BASE) + offset;
 }
 
 volatile void *mmio_map(phys_t phys, size_t size)
@@ -60,8 +71,8 @@ static void chip_reset(void)
     memset(chip.regs, 0, sizeof chip.regs);
     chip.resets++;
     *reg(INTEL_EECD) = INTEL_EECD_AUTO_RD;
-    *reg(INTEL_TDH) = 99; // an emulator whose reset forgets this
-    *reg(INTEL_RDH) = 99;
+    *reg(TX(INTEL_DH)) = 99; // an emulator whose reset forgets this
+    *reg(RX(INTEL_DH)) = 99;
     load_station_address();
 }
 
@@ -70,38 +81,57 @@ static void transmit(void)
 {
     if (!(*reg(INTEL_TCTL) & INTEL_TCTL_EN) || chip.stuck)
         return;
-    uint32_t count = *reg(INTEL_TDLEN) / 16;
+    assert_true(!chip.advanced || *reg(TX(INTEL_DCTL)) & IGB_DCTL_ENABLE);
+    uint32_t count = *reg(TX(INTEL_DLEN)) / 16;
     assert_true(count % 8 == 0 && count > 0);
-    struct intel_tx_desc *ring = (void *)(*reg(INTEL_TDBAL) | (uint64_t)*reg(INTEL_TDBAH) << 32);
-    while (*reg(INTEL_TDH) != *reg(INTEL_TDT)) {
-        struct intel_tx_desc *d = &ring[*reg(INTEL_TDH)];
+    struct intel_tx_desc *ring = (void *)(*reg(TX(INTEL_DBAL)) | (uint64_t)*reg(TX(INTEL_DBAH)) << 32);
+    while (*reg(TX(INTEL_DH)) != *reg(TX(INTEL_DT))) {
+        struct intel_tx_desc *d = &ring[*reg(TX(INTEL_DH))];
         assert_int_equal(d->control & INTEL_TXD_DD, 0); // never handed over twice
         assert_int_equal(d->control & (INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS),
                          INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS);
         size_t size = d->control & 0xffff;
+        if (chip.advanced)
+            assert_int_equal(d->control & ~0xffffull, IGB_TXD_DATA | INTEL_TXD_EOP | INTEL_TXD_IFCS |
+                                                          INTEL_TXD_RS | (uint64_t)size << 46);
         assert_true(size <= 2048);
         unsigned slot = chip.sent_count++ % 512;
         memcpy(chip.sent[slot], (void *)d->address, size);
         chip.sent_size[slot] = size;
-        d->control |= INTEL_TXD_DD;
-        *reg(INTEL_TDH) = (*reg(INTEL_TDH) + 1) % count;
+        d->control = chip.advanced ? INTEL_TXD_DD : d->control | INTEL_TXD_DD;
+        if (chip.advanced)
+            d->address = 0x0123456789abcdef; // the write-back may be over it
+        *reg(TX(INTEL_DH)) = (*reg(TX(INTEL_DH)) + 1) % count;
     }
+}
+
+/// What an 82576 writes where the others write `result`.
+static uint64_t advanced(uint64_t result)
+{
+    return (result & 0xffff) << 32 | (result & INTEL_RXD_ERRORS ? 1u << 31 : 0) |
+           (result >> 40 & 0x60 ? 0x60000000u : 0) | (result & INTEL_RXD_EOP ? 2u : 0) |
+           (result & INTEL_RXD_DD ? 1u : 0);
 }
 
 /// A frame arrives. False: no descriptor for it (the real one counts it in MPC).
 static bool arrive_as(const void *bytes, size_t size, uint64_t result)
 {
-    uint32_t count = *reg(INTEL_RDLEN) / 16, head = *reg(INTEL_RDH);
-    if (!(*reg(INTEL_RCTL) & INTEL_RCTL_EN) || head == *reg(INTEL_RDT)) {
+    uint32_t count = *reg(RX(INTEL_DLEN)) / 16, head = *reg(RX(INTEL_DH));
+    if (!(*reg(INTEL_RCTL) & INTEL_RCTL_EN) || head == *reg(RX(INTEL_DT))) {
         ++*reg(INTEL_MPC);
         return false;
     }
-    struct intel_rx_desc *ring = (void *)(*reg(INTEL_RDBAL) | (uint64_t)*reg(INTEL_RDBAH) << 32);
+    struct intel_rx_desc *ring = (void *)(*reg(RX(INTEL_DBAL)) | (uint64_t)*reg(RX(INTEL_DBAH)) << 32);
     assert_int_equal(ring[head].result, 0);
+    if (chip.advanced) {
+        assert_int_equal(*reg(RX(IGB_SRRCTL)), 2 | 1u << 25);
+        assert_true(*reg(RX(INTEL_DCTL)) & IGB_DCTL_ENABLE);
+        result = advanced(result);
+    }
     memcpy((void *)ring[head].address, bytes, size);
     ring[head].result = result;
     ring[head].address = 0xdeadbeef; // a device may write this half as well
-    *reg(INTEL_RDH) = (head + 1) % count;
+    *reg(RX(INTEL_DH)) = (head + 1) % count;
     return true;
 }
 
@@ -141,12 +171,15 @@ void hw_write32(volatile void *at, uint32_t value)
         return;
     }
     if (offset == INTEL_MDIC) {
+        uint32_t which = value >> INTEL_MDIC_REG_SHIFT & 31;
         if (value & INTEL_MDIC_OP_WRITE) {
+            assert_int_equal(which, PHY_BMCR);
             chip.phy_writes++;
             chip.bmcr = (uint16_t)value;
         }
         assert_true(value & INTEL_MDIC_PHY_1);
-        *reg(offset) = (value & 0xffff0000u) | chip.bmcr | INTEL_MDIC_READY;
+        uint16_t answer = which == PHY_BMSR ? (chip.fresh_phy ? 0 : PHY_BMSR_ANDONE) : chip.bmcr;
+        *reg(offset) = (value & 0xffff0000u) | answer | INTEL_MDIC_READY;
         return;
     }
     *reg(offset) = value;
@@ -156,9 +189,9 @@ void hw_write32(volatile void *at, uint32_t value)
         *reg(INTEL_STATUS) |= INTEL_STATUS_LU | INTEL_STATUS_FD | 2u << INTEL_STATUS_SPEED_SHIFT;
     if (offset == INTEL_RCTL)
         chip.rctl_writes += (value & INTEL_RCTL_EN) != 0;
-    if (offset == INTEL_RDT)
+    if (offset == RX(INTEL_DT))
         chip.tail_writes++;
-    if (offset == INTEL_TDT) {
+    if (offset == TX(INTEL_DT)) {
         chip.doorbells++;
         transmit();
     }
@@ -256,6 +289,17 @@ static int e1000e(void **state)
     return 0;
 }
 
+static int igb(void **state)
+{
+    fresh(state);
+    chip.advanced = chip.eeprom_dead = true; // it is not asked
+    *reg(IGB_EITR0) = 7;
+    assert_int_equal(igb_start(&dev, &nic), OK);
+    nic->receive = receive;
+    nic->receive_ctx = &got_count;
+    return 0;
+}
+
 static int done(void **state)
 {
     (void)state;
@@ -291,9 +335,9 @@ static void starts_a_chip_the_firmware_left_running(void **state)
     assert_int_equal(nic->irq_vector, 0);
     assert_non_null(strstr(nic->name, " 0000:00:02.0"));
     assert_int_equal(*reg(INTEL_IMS), 0);
-    assert_int_equal(*reg(INTEL_TDH), 0);
-    assert_int_equal(*reg(INTEL_RDH), 0);
-    assert_int_equal(*reg(INTEL_RDT), INTEL_RX_COUNT - 1);
+    assert_int_equal(*reg(TX(INTEL_DH)), 0);
+    assert_int_equal(*reg(RX(INTEL_DH)), 0);
+    assert_int_equal(*reg(RX(INTEL_DT)), INTEL_RX_COUNT - 1);
     assert_int_equal(chip.rctl_writes, 1); // QEMU's 82540EM sulks for a second after each
     uint32_t rctl = *reg(INTEL_RCTL);
     assert_int_equal(rctl & 0x18, 0); // not promiscuous
@@ -307,6 +351,18 @@ static void starts_a_chip_the_firmware_left_running(void **state)
 static void e1000e_switches_aspm_off(void **state)
 {
     (void)state;
+    assert_int_equal(link_control, 0x40);
+    assert_true(*reg(INTEL_CTRL_EXT) & INTEL_CTRL_EXT_DRV_LOAD);
+}
+
+static void igb_starts_its_phy_if_that_did_not(void **state)
+{
+    (void)state;
+    chip.advanced = chip.fresh_phy = true;
+    assert_int_equal(igb_start(&dev, &nic), OK);
+    assert_int_equal(chip.phy_writes, 1);
+    assert_int_equal(chip.bmcr, PHY_BMCR_ANENABLE | PHY_BMCR_ANRESTART);
+    assert_int_equal(*reg(IGB_EITR0), 0);
     assert_int_equal(link_control, 0x40);
     assert_true(*reg(INTEL_CTRL_EXT) & INTEL_CTRL_EXT_DRV_LOAD);
 }
@@ -342,6 +398,9 @@ static void no_station_address_is_an_error(void **state)
     assert_non_null(strstr(host_log_last(), "EEPROM holds none"));
     memset(chip.eeprom, 0, sizeof chip.eeprom);
     assert_int_equal(e1000e_start(&dev, &nic), ERR_IO);
+    chip.advanced = true;
+    assert_int_equal(igb_start(&dev, &nic), ERR_IO);
+    assert_non_null(strstr(host_log_last(), "EEPROM is not asked"));
     assert_null(nic);
 }
 
@@ -352,6 +411,7 @@ static void a_reset_that_does_not_end_is_an_error(void **state)
     assert_int_equal(e1000_start(&dev, &nic), ERR_TIMEOUT);
     chip.masters_for_ever = true; // only noted: the reset is tried
     assert_int_equal(e1000e_start(&dev, &nic), ERR_TIMEOUT);
+    assert_int_equal(igb_start(&dev, &nic), ERR_TIMEOUT);
 }
 
 static void no_registers_or_no_memory_is_an_error(void **state)
@@ -656,36 +716,37 @@ static void interrupts_are_one_shot(void **state)
     assert_int_equal(*reg(INTEL_IMS), 0);
 }
 
-#define BOTH(test)                                                                                           \
-    {#test " (e1000)", test, e1000, done, NULL},                                                             \
+#define ALL(test)                                                                                            \
+    {#test " (e1000)", test, e1000, done, NULL}, {#test " (e1000e)", test, e1000e, done, NULL},              \
     {                                                                                                        \
-#test " (e1000e)", test, e1000e, done, NULL                                                          \
+#test " (igb)", test, igb, done, NULL                                                                \
     }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(starts_a_chip_the_firmware_left_running),
+        ALL(starts_a_chip_the_firmware_left_running),
+        cmocka_unit_test_setup_teardown(igb_starts_its_phy_if_that_did_not, fresh, done),
         cmocka_unit_test_setup_teardown(e1000e_switches_aspm_off, e1000e, done),
         cmocka_unit_test_setup_teardown(station_address_from_the_eeprom_or_the_registers, fresh, done),
         cmocka_unit_test_setup_teardown(no_station_address_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(a_reset_that_does_not_end_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(no_registers_or_no_memory_is_an_error, fresh, done),
         cmocka_unit_test_setup_teardown(a_sleeping_phy_is_woken_when_the_link_does_not_come, fresh, done),
-        BOTH(a_negotiating_phy_without_a_cable_is_left_alone),
-        BOTH(pieces_are_joined),
-        BOTH(short_frames_are_padded_with_zeroes),
-        BOTH(lengths_that_are_no_frame_are_refused),
-        BOTH(a_full_ring_is_busy_and_recovers),
-        BOTH(frames_arrive_in_order_around_the_ring),
-        BOTH(one_poll_one_tail_write_within_the_budget),
-        BOTH(lengths_from_the_device_are_not_trusted),
-        BOTH(damaged_frames_are_counted),
-        BOTH(frames_of_several_buffers_are_dropped_once),
-        BOTH(receive_may_send_but_not_receive),
-        BOTH(carrier_lost_and_found),
-        BOTH(a_trial_interrupt_is_sent),
-        BOTH(interrupts_are_one_shot),
+        ALL(a_negotiating_phy_without_a_cable_is_left_alone),
+        ALL(pieces_are_joined),
+        ALL(short_frames_are_padded_with_zeroes),
+        ALL(lengths_that_are_no_frame_are_refused),
+        ALL(a_full_ring_is_busy_and_recovers),
+        ALL(frames_arrive_in_order_around_the_ring),
+        ALL(one_poll_one_tail_write_within_the_budget),
+        ALL(lengths_from_the_device_are_not_trusted),
+        ALL(damaged_frames_are_counted),
+        ALL(frames_of_several_buffers_are_dropped_once),
+        ALL(receive_may_send_but_not_receive),
+        ALL(carrier_lost_and_found),
+        ALL(a_trial_interrupt_is_sent),
+        ALL(interrupts_are_one_shot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
