@@ -287,10 +287,10 @@ from_unstable() {
 
 step_bochs() {
     local r=$deps/bochs log=$deps/log/bochs.log
-    todo bochs "$root/tools/bochs-idiv.c" || return 0
+    todo bochs "$root/tools/bochs-mend.c" || return 0
     [ -x "$r/usr/bin/bochs-bin" ] || from_unstable "$r" "Bochs 3.1" bochs bochs-term
-    gcc -std=gnu17 -O2 -Wall -Wextra -Werror -shared -fPIC -o "$deps/bin/bochs-idiv.so" "$root/tools/bochs-idiv.c" >"$log" 2>&1 ||
-        die "tools/bochs-idiv.c does not compile, see $log"
+    gcc -std=gnu17 -O2 -Wall -Wextra -Werror -shared -fPIC -o "$deps/bin/bochs-mend.so" "$root/tools/bochs-mend.c" >"$log" 2>&1 ||
+        die "tools/bochs-mend.c does not compile, see $log"
     cat >"$deps/bin/bochs" <<'EOF'
 #!/bin/sh
 # Bochs out of build/deps/bochs, with that folder's own dynamic loader and libraries; made by tools/deps.sh.
@@ -298,11 +298,11 @@ bin=$(dirname "$(readlink -f "$0")")
 r=$(dirname "$bin")/bochs
 lib=$r/usr/lib/x86_64-linux-gnu
 export LTDL_LIBRARY_PATH="$lib/bochs/plugins" BXSHARE="$r/usr/share/bochs"
-exec "$r/usr/lib64/ld-linux-x86-64.so.2" --preload "$bin/bochs-idiv.so" --library-path "$lib:$lib/pulseaudio" "$r/usr/bin/bochs-bin" "$@"
+exec "$r/usr/lib64/ld-linux-x86-64.so.2" --preload "$bin/bochs-mend.so" --library-path "$lib:$lib/pulseaudio" "$r/usr/bin/bochs-bin" "$@"
 EOF
     chmod +x "$deps/bin/bochs"
     "$deps/bin/bochs" --help >"$log" 2>&1 </dev/null || die "Bochs does not start: $(tail -1 "$log")"
-    finished bochs "$root/tools/bochs-idiv.c"
+    finished bochs "$root/tools/bochs-mend.c"
 }
 
 # QEMU 7.2's NVMe drive always offers shadow doorbells: registers in memory, for drives that are software in the guest's own machine. No real drive has them, and
@@ -337,7 +337,7 @@ step_ovmf() {
 # ---- 6. the bench checks itself ------------------------------------------------------------------------------------------------
 # An emulator that computes wrongly makes every later finding worthless (Debian's Bochs 3.1 does, until mended).
 step_check() {
-    local of=("$root/tools/bench-check.c" "$root/tools/bench-check.py" "$root/tools/bochs-idiv.c" /usr/bin/qemu-system-x86_64 "$deps/bochs/usr/bin/bochs-bin")
+    local of=("$root/tools/bench-check.c" "$root/tools/bench-check.py" "$root/tools/bochs-mend.c" /usr/bin/qemu-system-x86_64 "$deps/bochs/usr/bin/bochs-bin")
     todo check "${of[@]}" || return 0
     say "checking that the emulators compute as this machine does"
     /usr/bin/python3 "$root/tools/bench-check.py" >"$deps/log/check.log" 2>&1 || die "$(grep -m1 '^bench-check' "$deps/log/check.log" || tail -1 "$deps/log/check.log") (whole log: $deps/log/check.log)"
