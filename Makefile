@@ -105,6 +105,9 @@ $(bearssl_vector): target := $(filter-out -mgeneral-regs-only,$(target)) -msse4.
 $(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment -fbuiltin
 
 # ---- bare-metal objects ----------------------------------------------------------------------------------------------
+# -MMD leaves out what system headers include, as lwIP's do with its options
+$(foreach k,target host fuzz,$(call object,$(k),$(lwip_src) $(wildcard net/*.c))): $(wildcard net/lwip/*.h net/lwip/arch/*.h)
+
 build/obj/target/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)

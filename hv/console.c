@@ -84,6 +84,13 @@ static void run_reset(int argc, char *argv[])
         guest_reset(g);
 }
 
+static void run_start(int argc, char *argv[])
+{
+    struct guest *g = named(argc, argv);
+    if (g && guest_power_on(g) != OK)
+        log_error("console", "%s is not stopped", g->config->name);
+}
+
 static void run_pause(int argc, char *argv[])
 {
     struct guest *g = named(argc, argv);
@@ -145,6 +152,7 @@ static void hand_over(char *argv[], const char *what,
                       : s == ERR_NOMEM       ? "no slot is free"
                       : s == ERR_UNSUPPORTED ? "a guest with 'bus = flat' has no hot-plug slots"
                       : s == ERR_INVAL       ? "it is not this guest's"
+                      : s == ERR_DENIED      ? "the guest is stopped: it has no devices until it starts"
                                              : status_name(s);
     if (s == OK)
         log_info("console", "%s %s %s", argv[2], what, g->config->name);
@@ -282,7 +290,8 @@ static const struct shell_command commands[] = {
     {"exits", "[GUEST]  VM exits by reason", run_exits},
     {"trace", "[N]  the last N events of each CPU", run_trace},
     {"memory", "what is used, by whom", run_memory},
-    {"stop", "[GUEST]  stop it; its devices are reset", run_stop},
+    {"start", "[GUEST]  start one that is stopped, with its devices", run_start},
+    {"stop", "[GUEST]  stop it; its devices are reset, and anybody's", run_stop},
     {"reset", "[GUEST]  power-on state, image loaded again", run_reset},
     {"pause", "[GUEST]  its processors and its time stand still", run_pause},
     {"resume", "[GUEST]  it goes on", run_resume},

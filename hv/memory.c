@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/memory.h"
 #include "hv/vm/guest.h"
+#include "net/stack.h"
 #include "rt/frames.h"
 #include "rt/log.h"
 
@@ -25,4 +26,9 @@ void memory_report(void)
     log_info("memory", "%llu KiB usable: guests %llu KiB, free %llu KiB, kept from guests %llu KiB",
              (unsigned long long)(machine_bytes >> 10), (unsigned long long)(guests >> 10),
              (unsigned long long)(free >> 10), (unsigned long long)((machine_bytes - guests - free) >> 10));
+    net_lock();
+    struct net_memory net = net_memory();
+    net_unlock();
+    log_info("memory", "network: %u buffers in use of at most %u so far, %u bytes in use of at most %u",
+             (unsigned)net.pooled, (unsigned)net.pooled_max, (unsigned)net.heap, (unsigned)net.heap_max);
 }

@@ -281,6 +281,16 @@ uint32_t net_address(void)
     return net.address;
 }
 
+struct net_memory net_memory(void)
+{
+    struct net_memory m = {.heap = (uint32_t)lwip_stats.mem.used, .heap_max = (uint32_t)lwip_stats.mem.max};
+    for (unsigned i = 0; i < MEMP_MAX; i++) {
+        m.pooled += lwip_stats.memp[i]->used;
+        m.pooled_max += lwip_stats.memp[i]->max;
+    }
+    return m;
+}
+
 struct net_stats net_stats(void)
 {
     return net.stats;

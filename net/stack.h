@@ -48,3 +48,10 @@ struct net_stats {
     uint64_t dropped;           // lwIP had no buffer
 };
 struct net_stats net_stats(void);
+
+/// lwIP's memory, in use now, and at most so far: buffers, datagram ends and timers from its pools, and bytes
+/// of its heap. Nothing is allocated elsewhere in net/ after the start.
+struct net_memory {
+    uint32_t pooled, pooled_max, heap, heap_max;
+};
+struct net_memory net_memory(void);

@@ -13,7 +13,6 @@
 static struct remote remotes[REMOTES_MAX];
 static struct remote_fn functions[REMOTE_FNS_MAX];
 static unsigned used; // of them: those behind were never taken
-static struct bus_guest guests[BOOT_GUESTS_MAX];
 
 struct remote_fn *assoc_get(unsigned index)
 {
@@ -67,6 +66,7 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
                  why, fn->refused_by[0] ? ": " : "", fn->refused_by);
         break;
     case ASSOC_LOST:
+        fn->handle = 0;
         fn->inserted = fn->resetting = false;
         ports_attention(fn->guest);
         log_warn("bus", REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; %s until it returns",
@@ -91,8 +91,10 @@ static void on_up(void *ctx, struct link *link)
     log_info("bus", "remote \"%s\": link up", remote->node);
     for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
-        if (fn->remote == remote && fn->state != ASSOC_FREE)
-            fn->state = ASSOC_ANNOUNCED; // whatever it was: a new epoch knows no handle
+        if (fn->remote != remote || fn->state == ASSOC_FREE)
+            continue;
+        fn->state = ASSOC_ANNOUNCED; // whatever it was: a new epoch knows no handle
+        fn->handle = 0;
     }
     remote->attaching = NULL;
     attach_next(remote);
@@ -127,6 +129,7 @@ static void lose(struct remote *remote, const char *why)
         if (fn->known)
             interrupts_lost(fn);
         mirror_forget(fn);
+        fn->handle = 0;
         if (fn->state == ASSOC_ATTACHED || (fn->state == ASSOC_ATTACHING && fn->known))
             assoc_set(fn, ASSOC_LOST, why);
         else if (fn->state != ASSOC_LOST)
@@ -257,7 +260,7 @@ static struct remote *remote_named(const char *node)
     return unused;
 }
 
-static struct remote_fn *owner_of(const struct boot_device *d)
+struct remote_fn *assoc_find(const struct boot_device *d)
 {
     for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
@@ -268,14 +271,8 @@ static struct remote_fn *owner_of(const struct boot_device *d)
     return NULL;
 }
 
-static enum status want(struct bus_guest *guest, const struct boot_device *d)
+enum status assoc_want(struct bus_guest *guest, const struct boot_device *d, unsigned slot)
 {
-    const struct remote_fn *owner = owner_of(d);
-    if (owner) {
-        log_error("bus", REMOTE_FN_FORMAT " is guest \"%s\"'s already", REMOTE_FN_ARGS(owner),
-                  owner->guest->name);
-        return ERR_BUSY;
-    }
     struct remote *remote = remote_named(d->node);
     struct remote_fn *fn = NULL;
     for (unsigned i = 0; i < REMOTE_FNS_MAX && !fn; i++) {
@@ -289,7 +286,7 @@ static enum status want(struct bus_guest *guest, const struct boot_device *d)
     *fn = (struct remote_fn){.remote = remote, .guest = guest, .at = d->at};
     for (unsigned i = 0; i < 6; i++)
         fn->bars[i] = (struct remote_bar){.fn = fn, .index = (uint8_t)i};
-    enum status s = remote_fn_plug(fn);
+    enum status s = remote_fn_plug(fn, slot);
     if (s != OK)
         return s;
     fn->state = remote->link && link_state(remote->link) == LINK_UP ? ASSOC_ANNOUNCED : ASSOC_WANTED;
@@ -303,19 +300,27 @@ static bool is_used(const struct remote *remote)
         if (functions[i].state != ASSOC_FREE && functions[i].remote == remote)
             return true;
     }
-    return false;
+    return guests_name(remote->node);
 }
 
-static void detached(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec, const void *body,
-                     size_t size)
+void assoc_prune(void)
 {
-    (void)fn, (void)arg, (void)rec, (void)body, (void)size; // its link tells the remote the rest
+    for (unsigned i = 0; i < REMOTES_MAX; i++) {
+        struct remote *remote = &remotes[i];
+        if (!remote->used || is_used(remote))
+            continue;
+        if (remote->link)
+            link_close(remote->link, "no guest uses this remote any more");
+        remote->link = NULL;
+        remote->used = false;
+        transact_abort(remote);
+    }
 }
 
 void assoc_release(struct remote_fn *fn)
 {
     struct remote *remote = fn->remote;
-    bool was_attached = fn->state == ASSOC_ATTACHED || fn->state == ASSOC_ATTACHING;
+    bool is_claimed = fn->state == ASSOC_ATTACHED || fn->state == ASSOC_ATTACHING;
     transact_forget(fn);
     if (remote->attaching == fn)
         remote->attaching = NULL;
@@ -323,140 +328,10 @@ void assoc_release(struct remote_fn *fn)
     if (fn->mirror)
         mirror_destroy(fn->mirror);
     fn->mirror = NULL;
+    if (is_claimed)
+        attach_give_back(fn);
     fn->state = ASSOC_FREE;
-    if (!is_used(remote)) {
-        if (remote->link)
-            link_close(remote->link, "no guest uses this remote any more");
-        remote->link = NULL;
-        remote->used = false;
-        transact_abort(remote);
-        return;
-    }
-    if (was_attached && fn->handle && transact_async(fn, REC_DETACH, NULL, 0, NULL, 0, detached, 0))
-        link_flush(remote->link);
-    attach_next(remote);
-}
-
-enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const struct boot_device *devices,
-                          unsigned count, struct io_space *io, struct guest_pci *pci,
-                          struct bus_guest **guest)
-{
-    struct bus_guest *g = NULL;
-    enum status s = ERR_NOMEM;
-    net_lock();
-    for (unsigned i = 0; i < BOOT_GUESTS_MAX && !g; i++) {
-        if (!guests[i].used)
-            g = &guests[i];
-    }
-    if (g) {
-        *g = (struct bus_guest){.used = true,
-                                .name = guest_name,
-                                .layout = layout,
-                                .io = io,
-                                .pci = pci,
-                                .next_mmio = GUEST_MMIO_BASE,
-                                .next_mmio64 = GUEST_MMIO64_BASE,
-                                .next_io = GUEST_IO_BASE};
-        s = layout == BOOT_BUS_PORTS ? ports_build(g, count) : OK;
-        for (unsigned i = 0; i < count && s == OK; i++)
-            s = want(g, &devices[i]);
-    }
-    net_unlock();
-    if (g && s != OK) {
-        bus_guest_remove(g);
-        g = NULL;
-    }
-    *guest = g;
-    return s;
-}
-
-enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *device)
-{
-    if (guest->layout != BOOT_BUS_PORTS)
-        return ERR_UNSUPPORTED;
-    net_lock();
-    enum status s = want(guest, device);
-    net_unlock();
-    return s;
-}
-
-enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *device)
-{
-    if (guest->layout != BOOT_BUS_PORTS)
-        return ERR_UNSUPPORTED;
-    net_lock();
-    struct remote_fn *fn = owner_of(device);
-    bool its = fn && fn->guest == guest;
-    if (its && !fn->leaving) {
-        fn->leaving = true;
-        fn->leaving_since = time_ns();
-        ports_attention(guest);
-    }
-    net_unlock();
-    return its ? OK : ERR_INVAL;
-}
-
-bool bus_guest_ready(const struct bus_guest *guest)
-{
-    bool ready = true;
-    net_lock();
-    for (unsigned i = 0; i < used; i++) {
-        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
-            ready &= functions[i].state == ASSOC_ATTACHED;
-    }
-    net_unlock();
-    return ready;
-}
-
-void bus_guest_start(struct bus_guest *guest)
-{
-    net_lock();
-    ports_start(guest);
-    for (unsigned i = 0; i < used; i++) {
-        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest && !functions[i].port)
-            remote_fn_power_on(&functions[i]);
-    }
-    interrupts_drive(guest); // lines that fell
-    net_unlock();
-    for (unsigned i = 0; i < used; i++) {
-        if (functions[i].guest == guest && functions[i].state == ASSOC_ATTACHED)
-            interrupts_sync(&functions[i],
-                            true); // also what the remote thinks it told a guest before this one
-    }
-}
-
-void bus_guest_reset(struct bus_guest *guest)
-{
-    for (unsigned i = 0; i < used; i++) {
-        struct remote_fn *fn = &functions[i];
-        if (fn->state != ASSOC_ATTACHED || fn->guest != guest)
-            continue;
-        net_lock();
-        remote_fn_reset_begins(fn);
-        net_unlock();
-        bool done = transact_reset(fn);
-        net_lock();
-        if (done && fn->state == ASSOC_ATTACHED)
-            remote_fn_reset_done(fn);
-        net_unlock();
-        if (!done)
-            log_warn("bus", REMOTE_FN_FORMAT " could not be reset with guest \"%s\"", REMOTE_FN_ARGS(fn),
-                     guest->name);
-    }
-    net_lock();
-    interrupts_collect(guest); // lines that fell; what the guest's tables say does not count any more
-    net_unlock();
-    bus_guest_start(guest);
-}
-
-void bus_guest_remove(struct bus_guest *guest)
-{
-    net_lock();
-    for (unsigned i = 0; i < used; i++) {
-        if (functions[i].state != ASSOC_FREE && functions[i].guest == guest)
-            assoc_release(&functions[i]);
-    }
-    mirror_guest_remove(guest);
-    guest->used = false;
-    net_unlock();
+    assoc_prune();
+    if (remote->used)
+        attach_next(remote);
 }

@@ -19,12 +19,54 @@ static uint32_t raw32(const struct snapshot *s, unsigned offset)
     return value;
 }
 
+// --- giving back ---
+
+/// Sends what DETACHes are due. False: not all of them could be sent.
+static bool pay(struct remote *remote)
+{
+    for (unsigned i = 0; i < sizeof(remote->owed) / sizeof(remote->owed[0]); i++) {
+        while (remote->owed[i]) {
+            unsigned bit = (unsigned)__builtin_ctzll(remote->owed[i]);
+            if (!transact_detach(remote, (uint16_t)(64 * i + bit)))
+                return false;
+            remote->owed[i] &= ~(1ull << bit);
+            link_flush(remote->link);
+        }
+    }
+    return true;
+}
+
+static void owe(struct remote *remote, uint16_t handle)
+{
+    remote->owed[handle / 64] |= 1ull << handle % 64;
+    (void)pay(remote); // else with the next announcement
+}
+
+void attach_give_back(struct remote_fn *fn)
+{
+    uint16_t handle = fn->handle;
+    fn->handle = 0;
+    if (handle != 0 && handle <= WIRE_HANDLE_MAX)
+        owe(fn->remote, handle);
+}
+
+void attach_orphan(struct remote *remote, const struct wire_record *rec, size_t size)
+{
+    if (rec->type == REC_CPLD && rec->status == CPL_SC && size == sizeof(struct wire_attached) &&
+        rec->function != 0 && rec->function <= WIRE_HANDLE_MAX)
+        owe(remote, rec->function);
+    attach_next(remote);
+}
+
+// --- attaching ---
+
 static void give_up(struct remote_fn *fn, enum assoc_state state, const char *why)
 {
     struct remote *remote = fn->remote;
     transact_forget(fn);
     if (remote->attaching == fn)
         remote->attaching = NULL;
+    attach_give_back(fn);
     assoc_set(fn, state, why);
 }
 
@@ -171,12 +213,12 @@ static void attached(struct remote_fn *fn, const void *body)
         give_up(fn, ASSOC_REFUSED, "the remote's answer to ATTACH makes no sense");
         return;
     }
+    fn->handle = a.handle;
     if (fn->known && !fn->port && memcmp(a.info.bars, fn->info.bars, sizeof(a.info.bars)) != 0) {
         give_up(fn, ASSOC_REFUSED, "it came back as another device: restart the guest to use it");
         return;
     }
     fn->info = a.info;
-    fn->handle = a.handle;
     fn->credits = fn->credits_granted = a.credits;
     fn->stalled = false;
     fn->snapshot = (struct snapshot){0};
@@ -222,17 +264,20 @@ static void attach_answered(struct remote_fn *fn, uint16_t arg, const struct wir
 
 void attach_next(struct remote *remote)
 {
-    if (remote->attaching || !remote->link || link_state(remote->link) != LINK_UP)
+    if (remote->attaching || !remote->link || link_state(remote->link) != LINK_UP || !pay(remote))
         return;
+    uint64_t oldest = time_ns() - ATTACH_TIMEOUT_MS * 1000000ull;
     for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
-        if (fn->remote != remote || fn->state != ASSOC_ANNOUNCED)
+        if (fn->remote != remote || fn->state != ASSOC_ANNOUNCED ||
+            transact_orphaned(remote, &fn->at, oldest)) // it would be refused: we seem to have it
             continue;
         struct wire_attach body = {
             .at = {.segment = fn->at.segment, .bus = fn->at.bus, .devfn = fn->at.devfn}};
         if (!transact_async(fn, REC_ATTACH, &body, sizeof(body), NULL, 0, attach_answered, 0))
             return;
         remote->attaching = fn;
+        fn->handle = 0;
         fn->attach_since = time_ns();
         assoc_set(fn, ASSOC_ATTACHING, NULL);
         link_flush(remote->link);

@@ -22,7 +22,7 @@ struct bus_guest; // a guest as the bus knows it
 void bus_start(const char *host_node);
 /// Tells the table which functions a guest wants (`device =` lines); from then on they are claimed as they
 /// announce themselves. io and pci must outlive the guest. ERR_BUSY: a function is another guest's.
-/// `guest_name` is kept.
+/// `guest_name` and `devices` are kept.
 /// layout: behind root ports, or on bus 0.
 MUST_CHECK enum status bus_guest_add(const char *guest_name, enum boot_bus layout,
                                      const struct boot_device *devices, unsigned count, struct io_space *io,
@@ -38,12 +38,21 @@ void bus_guest_start(struct bus_guest *guest);
 /// bus_guest_start.
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
+/// The guest has stopped: its functions, those of the console's attach too, are given back, and reset by
+/// their remotes; others may have them. By whoever runs the guest. Does not wait.
+void bus_guest_stop(struct bus_guest *guest);
+/// A stopped guest is to start again: asks for its `device =` lines again, as bus_guest_add does, but for
+/// those that are another guest's now. By whoever runs the guest; bus_guest_start comes when
+/// bus_guest_ready, or its patience is over.
+void bus_guest_claim(struct bus_guest *guest);
+/// A sentence for each `device =` line that the guest has to start without.
+void bus_guest_tell_missing(const struct bus_guest *guest);
 /// In place of bus_guest_collect, by whoever runs the guest, while it waits or is stopped: functions that
 /// were taken from it leave.
 void bus_guest_rest(struct bus_guest *guest);
 /// Gives a guest one more function, as a card that is put into a spare slot when it is there; from any CPU.
 /// ERR_BUSY: a guest has it; ERR_NOMEM: no spare slot; ERR_UNSUPPORTED: the guest has no slots (`bus =
-/// flat`).
+/// flat`); ERR_DENIED: it is stopped.
 MUST_CHECK enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *device);
 /// Takes it away: the guest is asked by the slot's attention button and has 20 s to switch the slot off, then
 /// the card is pulled; from any CPU. ERR_INVAL: it is not this guest's; ERR_UNSUPPORTED: as above.

@@ -69,8 +69,10 @@ enum status ports_build(struct bus_guest *guest, unsigned devices)
     return s;
 }
 
-struct bus_port *ports_spare(struct bus_guest *guest)
+struct bus_port *ports_spare(struct bus_guest *guest, unsigned slot)
 {
+    if (slot < guest->port_count && !guest->ports[slot].fn)
+        return &guest->ports[slot];
     for (unsigned i = 0; i < guest->port_count; i++) {
         if (!guest->ports[i].fn)
             return &guest->ports[i];

@@ -18,6 +18,7 @@
 #define PORTS_MAX      (BOOT_DEVICES_MAX + PORTS_SPARE)
 #define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * PORTS_MAX)
 #define TAGS           128u // outstanding on one link; power of two
+#define SLOT_ANY       ~0u
 
 #define INTX_GSI_FIRST 16u // the guest's I/O APIC pins for INTx of its bus (hv/platform/dsdt.asl)
 #define INTX_GSIS      4u
@@ -25,6 +26,8 @@
 #define REMOTE_FN_FORMAT "%s/%04x:%02x:%02x.%x"
 #define REMOTE_FN_ARGS(f)                                                                                    \
     (f)->remote->node, (f)->at.segment, (f)->at.bus, (f)->at.devfn >> 3, (f)->at.devfn & 7
+#define REMOTE_DEVICE_ARGS(d)                                                                                \
+    (d)->node, (d)->at.segment, (d)->at.bus, (d)->at.devfn >> 3, (d)->at.devfn & 7 // struct boot_device
 
 enum assoc_state {
     ASSOC_FREE,
@@ -133,6 +136,9 @@ struct transaction {
     transaction_done *then; // NULL: a CPU waits
     struct remote_fn *fn;
     uint16_t arg;
+    bool orphan; // an ATTACH that nobody wants any more: what it brings is given back (`fn` is not valid)
+    struct boot_pci_address at; // of an orphan
+    uint64_t since;             // ns, of an orphan
 };
 
 struct remote {
@@ -144,11 +150,15 @@ struct remote {
     struct remote_fn *attaching;
     struct transaction tags[TAGS];
     uint16_t next_tag;
+    uint64_t owed[(WIRE_HANDLE_MAX + 64) / 64]; // handles that are to be detached: bits
 };
 
 struct bus_guest {
     bool used;
+    bool claims; // false: it is stopped, and has no functions
     const char *name;
+    const struct boot_device *devices; // its `device =` lines
+    unsigned device_count;
     struct io_space *io;
     struct guest_pci *pci;
     uint64_t next_mmio, next_mmio64;
@@ -194,8 +204,13 @@ void transact_wait(void);
 void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size);
 /// The epoch is over: whoever waits gets its answer now.
 void transact_abort(struct remote *remote);
-/// As transact_abort, for what is in flight for one function without a waiting CPU.
+/// As transact_abort, for what is in flight for one function without a waiting CPU. What an ATTACH brings
+/// afterwards is given back (attach_orphan).
 void transact_forget(struct remote_fn *fn);
+/// Is an ATTACH of this function, not older than this, still in flight that nobody wants any more?
+bool transact_orphaned(const struct remote *remote, const struct boot_pci_address *at, uint64_t oldest_ns);
+/// DETACH of a handle, whoever had it; nobody waits. False: could not be queued now.
+bool transact_detach(struct remote *remote, uint16_t handle);
 
 // --- attach.c ---
 
@@ -203,11 +218,16 @@ void transact_forget(struct remote_fn *fn);
 void attach_next(struct remote *remote);
 /// Gives up an attachment that takes too long.
 void attach_check(struct remote *remote, uint64_t now_ns);
+/// The remote is to have back what it gave for fn, if anything: now, or as soon as the link takes DETACH.
+void attach_give_back(struct remote_fn *fn);
+/// The answer to an ATTACH that nobody wants any more.
+void attach_orphan(struct remote *remote, const struct wire_record *rec, size_t size);
 
 // --- remote_fn.c ---
 
-/// Puts fn on its guest's bus (absent until it is known). ERR_NOMEM: no room.
-MUST_CHECK enum status remote_fn_plug(struct remote_fn *fn);
+/// Puts fn on its guest's bus (absent until it is known), in that slot (from 0) if it is free. ERR_NOMEM: no
+/// room.
+MUST_CHECK enum status remote_fn_plug(struct remote_fn *fn, unsigned slot);
 void remote_fn_unplug(struct remote_fn *fn);
 /// After the first attachment: gives every BAR an address. The guest's io_space is not touched.
 void remote_fn_place(struct remote_fn *fn);
@@ -241,8 +261,8 @@ static inline bool remote_fn_answers(const struct remote_fn *fn)
 
 /// The guest's root ports: one for each of `devices`, and spare ones.
 MUST_CHECK enum status ports_build(struct bus_guest *guest, unsigned devices);
-/// A port with nobody's slot; NULL: none. Lock held.
-struct bus_port *ports_spare(struct bus_guest *guest);
+/// A port with nobody's slot, that one (from 0) if it can be had; NULL: none. Lock held.
+struct bus_port *ports_spare(struct bus_guest *guest, unsigned slot);
 /// As firmware leaves them before the guest's first instruction; functions that are attached are in their
 /// slots. On the guest's CPU; lock held.
 void ports_start(struct bus_guest *guest);
@@ -294,9 +314,20 @@ unsigned assoc_count(void);
 const char *assoc_state_name(enum assoc_state state);
 /// A function's state changed for good or bad: says so on the console.
 void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why);
+/// The function, if it is a guest's. Lock held, as for all of these.
+struct remote_fn *assoc_find(const struct boot_device *device);
+/// It is to be this guest's: nobody has it. slot: as for remote_fn_plug. ERR_NOMEM: no room.
+MUST_CHECK enum status assoc_want(struct bus_guest *guest, const struct boot_device *device, unsigned slot);
 /// No guest's any more: off the bus, and given back to its remote. On the CPU of its guest (or that of a
-/// guest that does not run); lock held.
+/// guest that does not run).
 void assoc_release(struct remote_fn *fn);
+/// Links to remotes that no guest names any more are closed.
+void assoc_prune(void);
 #define GUEST_PLACE_MAX 32u
 /// Where its guest finds it: "01:00.0 (slot 1)" or "00:02.0".
 const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX]);
+
+// --- guests.c ---
+
+/// Does a guest's `device =` line name a function of this node? Lock held.
+bool guests_name(const char *node);

@@ -397,10 +397,10 @@ struct guest_pci_function remote_fn_card(struct remote_fn *fn)
     return (struct guest_pci_function){.config_read = config_read, .config_write = config_write, .dev = fn};
 }
 
-enum status remote_fn_plug(struct remote_fn *fn)
+enum status remote_fn_plug(struct remote_fn *fn, unsigned slot)
 {
     if (fn->guest->layout == BOOT_BUS_PORTS) {
-        fn->port = ports_spare(fn->guest);
+        fn->port = ports_spare(fn->guest, slot);
         if (fn->port)
             fn->port->fn = fn;
         return fn->port ? OK : ERR_NOMEM;

@@ -74,22 +74,60 @@ static void finish(struct transaction *t, const struct wire_record *rec, const v
 
 void transact_abort(struct remote *remote)
 {
+    memset(remote->owed, 0, sizeof(remote->owed)); // of the epoch that is over
     for (unsigned i = 0; i < TAGS; i++) {
-        if (remote->tags[i].busy && !remote->tags[i].done)
-            finish(&remote->tags[i], NULL, NULL, 0);
+        struct transaction *t = &remote->tags[i];
+        if (t->orphan)
+            t->busy = t->orphan = false;
+        else if (t->busy && !t->done)
+            finish(t, NULL, NULL, 0);
     }
+}
+
+static unsigned orphans(const struct remote *remote)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < TAGS; i++)
+        n += remote->tags[i].orphan;
+    return n;
 }
 
 void transact_forget(struct remote_fn *fn)
 {
     for (unsigned i = 0; i < TAGS; i++) {
         struct transaction *t = &fn->remote->tags[i];
-        if (t->busy && t->then && t->fn == fn)
-            t->busy = false;
+        if (!t->busy || !t->then || t->orphan || t->fn != fn)
+            continue;
+        // A remote that never answers does not get all tags.
+        t->orphan = t->type == REC_ATTACH && orphans(fn->remote) < TAGS / 4;
+        t->busy = t->orphan;
+        t->at = fn->at;
+        t->since = time_ns();
     }
 }
 
+bool transact_orphaned(const struct remote *remote, const struct boot_pci_address *at, uint64_t oldest_ns)
+{
+    for (unsigned i = 0; i < TAGS; i++) {
+        const struct transaction *t = &remote->tags[i];
+        if (t->orphan && (int64_t)(t->since - oldest_ns) >= 0 && t->at.segment == at->segment &&
+            t->at.bus == at->bus && t->at.devfn == at->devfn)
+            return true;
+    }
+    return false;
+}
+
 // --- what comes from the remote ---
+
+static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
+{
+    for (unsigned i = 0; i < assoc_count(); i++) {
+        struct remote_fn *fn = assoc_get(i);
+        if (fn->remote == remote && fn->state == ASSOC_ATTACHED && fn->handle == handle)
+            return fn;
+    }
+    return NULL;
+}
 
 static void completion(struct remote *remote, const struct wire_record *rec, const void *body, size_t size)
 {
@@ -106,6 +144,14 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
     }
     trace(TRACE_COMPLETION, rec->status);
     bus_counts.completions++;
+    if (t->orphan) {
+        t->busy = t->orphan = false;
+        if (by_handle(remote, rec->function)) // that is another's
+            bus_counts.malformed++;
+        else
+            attach_orphan(remote, rec, size);
+        return;
+    }
     if (t->then) {
         finish(t, rec, body, size);
         return;
@@ -120,16 +166,6 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
     if (carries_data)
         memcpy(&t->value, body, size); // size == want <= 8
     finish(t, rec, NULL, 0);
-}
-
-static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
-{
-    for (unsigned i = 0; i < assoc_count(); i++) {
-        struct remote_fn *fn = assoc_get(i);
-        if (fn->remote == remote && fn->state == ASSOC_ATTACHED && fn->handle == handle)
-            return fn;
-    }
-    return NULL;
 }
 
 static void credit(struct remote_fn *fn, const void *body)
@@ -459,6 +495,26 @@ bool transact_begin(struct remote_fn *fn, enum wire_record_type type, transactio
         link_flush(fn->remote->link);
     net_unlock();
     return sent;
+}
+
+static void nobody_waits(struct remote_fn *fn, uint16_t arg, const struct wire_record *rec, const void *body,
+                         size_t size)
+{
+    (void)fn, (void)arg, (void)rec, (void)body, (void)size;
+}
+
+bool transact_detach(struct remote *remote, uint16_t handle)
+{
+    struct transaction *t = take_tag(remote);
+    if (!t)
+        return false;
+    const struct wire_record rec = {.type = REC_DETACH, .function = handle, .tag = t->tag};
+    t->type = rec.type;
+    t->function = handle;
+    t->then = nobody_waits;
+    t->busy = link_send(remote->link, &rec, NULL, 0, NULL, 0) == OK;
+    bus_counts.control += t->busy;
+    return t->busy;
 }
 
 bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,

@@ -60,6 +60,14 @@ void guest_reset(struct guest *g)
     request(g, GUEST_REQUEST_RESET);
 }
 
+enum status guest_power_on(struct guest *g)
+{
+    if (atomic_load(&g->state) != GUEST_STOPPED)
+        return ERR_DENIED;
+    request(g, GUEST_REQUEST_START);
+    return OK;
+}
+
 static void on_power_off(void *ctx, int code)
 {
     struct guest *g = ctx;
@@ -314,7 +322,7 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     }
     g->config = config;
     g->index = index;
-    g->created_ns = time_ns();
+    g->waiting_ns = time_ns();
     enum status s = build(g);
     if (s == OK)
         s = bus_guest_add(config->name, (enum boot_bus)config->bus, config->devices, config->device_count,
@@ -374,10 +382,10 @@ void guest_start(struct guest *g)
 {
     struct vcpu_start start;
 
-    if (g->starts++ > 0)
-        guest_memory_clear(g);
+    g->starts++;
     if (start_load(g, &start) != OK) {
         log_error(g->config->name, "not started: %s", g->stop_reason);
+        bus_guest_stop(g->bus);
         atomic_store(&g->state, GUEST_STOPPED);
         return;
     }
@@ -393,49 +401,70 @@ void guest_start(struct guest *g)
     trace(TRACE_GUEST_START, g->index);
 }
 
-/// Brings a stopped guest's machine back to its power-on state.
-static void reset_devices(struct guest *g)
+/// Brings the machine of a guest that does not run back to its power-on state. for_good: remote functions are
+/// given back.
+static void reset_devices(struct guest *g, bool for_good)
 {
+    for (uint32_t i = 0; i < g->config->cpus; i++)
+        atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
     guest_console_flush(g);
     guest_uart_reset(&g->uart);
     guest_power_reset(&g->power);
     guest_pm_reset(&g->pm);
     guest_nics_reset(g);
-    bus_guest_reset(g->bus);
+    if (for_good)
+        bus_guest_stop(g->bus);
+    else
+        bus_guest_reset(g->bus);
     if (g->iommu)
         guest_iommu_reset(g->iommu); // after the functions that it confined
     guest_ioapic_reset(&g->ioapic);  // after whatever still drove its pins
     guest_isa_reset(g);
     guest_rtc_reset(&g->rtc);
+    guest_memory_clear(g);
 }
 
 static void stop_now(struct guest *g)
 {
-    for (uint32_t i = 0; i < g->config->cpus; i++)
-        atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
-    reset_devices(g);
+    reset_devices(g, true);
     atomic_store(&g->state, GUEST_STOPPED);
     trace(TRACE_GUEST_STOP, g->index);
     log_info(g->config->name, "stopped: %s", g->stop_reason);
+}
+
+/// A stopped guest asks for its functions again, and waits for them.
+static void begin_waiting(struct guest *g)
+{
+    g->waiting_ns = time_ns();
+    bus_guest_claim(g->bus);
+    atomic_store(&g->state, GUEST_WAITING);
+}
+
+static void carry_out(struct guest *g, uint32_t requests)
+{
+    bool stopped = atomic_load(&g->state) == GUEST_STOPPED;
+    atomic_store(&g->pause_wanted, false);
+    if (requests & GUEST_REQUEST_STOP) {
+        if (!stopped)
+            stop_now(g);
+        return;
+    }
+    log_info(g->config->name, requests & GUEST_REQUEST_RESET ? "reset" : "started again");
+    if (stopped) {
+        begin_waiting(g);
+    } else if (requests & GUEST_REQUEST_RESET) {
+        reset_devices(g, false);
+        guest_start(g);
+    }
 }
 
 void guest_tend(struct guest *g)
 {
     uint32_t requests = atomic_exchange(&g->requests, 0);
     if (requests)
-        atomic_store(&g->pause_wanted, false);
-    if (requests & GUEST_REQUEST_STOP) {
-        if (atomic_load(&g->state) != GUEST_STOPPED)
-            stop_now(g);
-    } else if (requests & GUEST_REQUEST_RESET) {
-        log_info(g->config->name, "reset");
-        for (uint32_t i = 0; i < g->config->cpus; i++)
-            atomic_store(&g->vcpus[i].state, VCPU_STOPPED);
-        reset_devices(g);
-        guest_start(g);
-    } else {
+        carry_out(g, requests);
+    else
         guest_pause_tend(g);
-    }
     if (atomic_load(&g->state) == GUEST_RUNNING) {
         guest_console_feed(g);
         guest_nics_tend(g);
@@ -443,10 +472,12 @@ void guest_tend(struct guest *g)
     if (atomic_load(&g->state) != GUEST_WAITING)
         return;
     if (bus_guest_ready(g->bus)) {
+        bus_guest_tell_missing(g->bus); // those that are another guest's
         guest_start(g);
-    } else if (time_ns() - g->created_ns > g->config->wait_s * 1000000000ull) {
+    } else if (time_ns() - g->waiting_ns > g->config->wait_s * 1000000000ull) {
         log_warn(g->config->name, "starts without all its devices: they did not come in %u s",
                  (unsigned)g->config->wait_s);
+        bus_guest_tell_missing(g->bus);
         guest_start(g);
     } else {
         (void)guest_memory_zero_ahead(g); // the time is there anyway

@@ -37,6 +37,7 @@ enum chunk_state { CHUNK_DIRTY, CHUNK_ZEROED, CHUNK_MAPPED };
 /// What the console (any CPU) asks of a guest; carried out by the CPU that runs it.
 #define GUEST_REQUEST_STOP  0x1u
 #define GUEST_REQUEST_RESET 0x2u
+#define GUEST_REQUEST_START 0x4u
 
 struct guest {
     const struct boot_guest *config;
@@ -47,7 +48,7 @@ struct guest {
     _Atomic bool pause_wanted;
     uint64_t pause_began_tsc, pause_began_ns;
     uint64_t paused_ns;  // all its pauses so far
-    uint64_t created_ns; // when it began to wait
+    uint64_t waiting_ns; // when it began to wait
     uint64_t starts;
 
     uint64_t memory;      // bytes
@@ -97,10 +98,12 @@ extern const struct virt_ops *guest_virt;
 void guest_start(struct guest *g);
 /// Starts vCPUs that a SIPI has come for; called by the scheduler, between slices.
 void guest_start_waiting(struct guest *g);
-/// Stops it: vCPUs leave, devices are reset. `reason` is a sentence.
+/// Stops it: vCPUs leave, devices are reset, remote functions given back. `reason` is a sentence.
 void guest_stop(struct guest *g, const char *reason);
-/// Power-on state, image loaded again.
+/// Power-on state, image loaded again. One that is stopped waits for its devices first, as when it was made.
 void guest_reset(struct guest *g);
+/// As guest_reset, of one that is stopped. ERR_DENIED: it is not.
+MUST_CHECK enum status guest_power_on(struct guest *g);
 /// Carries out requests and state changes; called by the scheduler on the CPU that runs the guest, between
 /// slices.
 void guest_tend(struct guest *g);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: hv/bus/ports.c hv/platform/root_port.c
+// LINK: hv/bus/guests.c hv/bus/ports.c hv/platform/root_port.c
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
 // LINK: hv/bus/mirror_slots.c hv/bus/mirror_content.c hv/bus/mirror_map.c hv/bus/mirror_sync.c
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
@@ -36,7 +36,7 @@ static void check(void)
 /// Loss and return of remotes, hand-over, time.
 static void happen(uint8_t what, uint8_t which)
 {
-    switch (what % 8) {
+    switch (what % 10) {
     case 0:
         if (fake.connected && fake.link.state == LINK_UP)
             fake_down("it happens");
@@ -63,7 +63,14 @@ static void happen(uint8_t what, uint8_t which)
     case 5:
         (void)!bus_guest_attach(fx.guest, &fx.devices[which % 2]);
         break;
-    case 6:
+    case 6: // its guest ends, and starts again
+        bus_guest_stop(fx.guest);
+        break;
+    case 7:
+        bus_guest_claim(fx.guest);
+        bus_guest_start(fx.guest);
+        break;
+    case 8:
         host_time_advance_ns((uint64_t)which * 100000000);
         break;
     default:

@@ -67,6 +67,7 @@ static struct fake {
     bool (*mutate)(struct wire_record *rec, uint8_t *body, size_t *size); // false: the record is lost
     // what was seen
     unsigned frames, records[256], polls, waits, malformed, hooks;
+    unsigned owned_by_asker; // ATTACHes of what the host had already
     bool locked;
 } fake;
 
@@ -123,13 +124,21 @@ void link_set_peer(struct link *link, uint32_t peer)
     link->peer = peer;
 }
 
+/// The session is over: the remote takes back what it lent.
+static inline void fake_forget_session(void)
+{
+    fake.count = fake.flushed = 0;
+    for (unsigned i = 0; i < FAKE_FNS; i++)
+        fake.fns[i].handle = 0;
+}
+
 void link_close(struct link *link, const char *why)
 {
     (void)why;
     fake.closes++;
     fake.connected = false;
     link->state = LINK_CLOSED;
-    fake.count = fake.flushed = 0;
+    fake_forget_session();
 }
 
 enum status link_send(struct link *link, const struct wire_record *rec, const void *body, size_t body_size,
@@ -190,7 +199,7 @@ void link_cut(struct link *link, const char *why)
     if (link->state != LINK_UP && link->state != LINK_FROZEN)
         return;
     fake.cuts++;
-    fake.count = fake.flushed = 0;
+    fake_forget_session();
     link->state = LINK_CONNECTING;
     link->events->down(link->ctx, link, why);
 }
@@ -251,12 +260,14 @@ static inline void fake_attach(const struct fake_record *r)
         struct fake_function *f = &fake.fns[i];
         if (memcmp(&f->info.at, &a.at, sizeof(a.at)) != 0 || f->not_lent || f->info.vendor == 0)
             continue;
-        if (f->owner) {
-            fake_complete(&r->rec, CPL_OWNED, f->owner, strlen(f->owner));
+        const char *owner = f->handle ? "host1" : f->owner; // DETACH comes first, also for its owner
+        if (owner) {
+            fake.owned_by_asker += f->handle != 0;
+            fake_complete(&r->rec, CPL_OWNED, owner, strlen(owner));
             return;
         }
         f->attaches++;
-        f->handle = (uint16_t)(10 * (i + 1) + f->attaches);
+        f->handle = (uint16_t)(10 * (i + 1) + (f->attaches - 1) % 9 + 1);
         struct wire_attached answer = {.handle = f->handle, .credits = f->credits, .info = f->info};
         struct wire_record rec = {.type = REC_CPLD, .function = f->handle, .tag = r->rec.tag};
         fake_deliver(rec, &answer, sizeof(answer));
@@ -432,8 +443,10 @@ static inline void fake_announce(uint32_t peer, uint32_t boot_id, unsigned count
                              .peer = peer,
                              .function_count = (uint16_t)count,
                              .functions = list};
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         list[i] = fake.fns[i].info;
+        list[i].flags |= fake.fns[i].handle ? WIRE_FN_BUSY : 0;
+    }
     net_lock();
     fake.heard(fake.heard_ctx, &a);
     net_unlock();
@@ -451,9 +464,7 @@ static inline void fake_down(const char *why)
 {
     net_lock();
     fake.link.state = LINK_CONNECTING;
-    fake.count = fake.flushed = 0;
-    for (unsigned i = 0; i < FAKE_FNS; i++)
-        fake.fns[i].handle = 0;
+    fake_forget_session();
     fake.link.events->down(fake.link.ctx, &fake.link, why);
     net_unlock();
 }

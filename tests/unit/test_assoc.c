@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: hv/bus/ports.c hv/platform/root_port.c
+// LINK: hv/bus/guests.c hv/bus/ports.c hv/platform/root_port.c
 // LINK: hv/bus/assoc.c hv/bus/attach.c hv/bus/config_view.c hv/bus/remote_fn.c hv/bus/report.c
 // LINK: hv/bus/mirror_slots.c hv/bus/mirror_content.c hv/bus/mirror_map.c hv/bus/mirror_sync.c
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
@@ -215,6 +215,7 @@ static void test_gone_and_announced_again(void **state)
     net_lock();
     fake_deliver((struct wire_record){.type = REC_GONE, .function = fake.fns[0].handle}, NULL, 0);
     net_unlock();
+    fake.fns[0].handle = 0;
     assert_int_equal(fn_of(0)->state, ASSOC_LOST);
     assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
     fake_announce(PEER, BOOT_ID, 2);
@@ -232,6 +233,10 @@ static void test_attach_without_answer(void **state)
     fake_settle();
     assert_int_equal(fn_of(0)->state, ASSOC_ATTACHING);
     fake.silent = false;
+    host_time_advance_ns(7000000000ull);
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_int_equal(fake.fns[0].attaches, 0); // the answer may still come
     host_time_advance_ns(7000000000ull);
     fake_announce(PEER, BOOT_ID, 2);
     fake_settle();
@@ -287,6 +292,203 @@ static void test_remove(void **state)
     assert_true(bus_guest_ready(fx.guest));
 }
 
+// --- a guest's life ---
+
+static void claim(void)
+{
+    bus_guest_claim(fx.guest);
+    fake_settle();
+}
+
+static void test_stop_gives_back(void **state)
+{
+    (void)state;
+    fixture_attached();
+    uint64_t frames = host_frames_in_use();
+    uint64_t bar = cfg_read(FN, 0x10, 4) & ~0xfull;
+    bus_guest_stop(fx.guest);
+    assert_null(fn_of(0));
+    assert_int_equal(cfg_read(FN, 0, 4), 0xffffffff);
+    assert_int_equal(io_space_mmio_read(&fx.io, bar, 4), 0xffffffff);
+    fake_settle();
+    assert_int_equal(fake.fns[0].detaches, 1);
+    assert_int_equal(fake.fns[1].detaches, 1);
+    assert_int_equal(fake.closes, 0); // its farbus.ini still names that remote
+    fake_announce(PEER, BOOT_ID, 2);  // nobody asks for it while the guest is stopped
+    fake_settle();
+    assert_int_equal(fake.fns[0].attaches, 1);
+    bus_guest_stop(fx.guest); // once more changes nothing
+    for (unsigned i = 0; i < 300; i++) {
+        claim();
+        assert_true(bus_guest_ready(fx.guest));
+        bus_guest_start(fx.guest);
+        assert_int_equal(cfg_read(FN, 0x10, 4) & ~0xfull, bar); // where it was the first time
+        assert_int_equal(cfg_read(FN, 0, 4), 0x00101b36);
+        bus_guest_stop(fx.guest);
+        fake_settle();
+    }
+    assert_int_equal(fake.owned_by_asker, 0);
+    assert_int_equal(fake.fns[0].detaches, 301);
+    assert_int_equal(fake.fns[0].handle, 0);
+    assert_int_equal(host_frames_in_use(), frames);
+}
+
+static void test_given_away_meanwhile(void **state)
+{
+    (void)state;
+    static struct io_space io;
+    static struct guest_pci pci;
+    struct bus_guest *other;
+    memset(&io, 0, sizeof(io));
+    assert_int_equal(guest_pci_init(&pci, &io), OK);
+    fixture_attached();
+    assert_int_equal(bus_guest_add("h", BOOT_BUS_PORTS, NULL, 0, &io, &pci, &other), OK);
+    assert_int_equal(bus_guest_attach(other, &fx.devices[0]), ERR_BUSY);
+    bus_guest_stop(fx.guest);
+    assert_int_equal(bus_guest_attach(other, &fx.devices[0]), OK);
+    claim();
+    assert_ptr_equal(fn_of(0)->guest, other);
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+    assert_true(bus_guest_ready(fx.guest)); // with what there is
+    assert_int_equal(fake.owned_by_asker, 0);
+    unsigned before = host_log_count();
+    bus_guest_tell_missing(fx.guest);
+    assert_int_equal(host_log_count() - before, 1);
+    assert_non_null(strstr(host_log_last(), "starts without disk1/0000:00:01.0: it is another guest's: h"));
+    bus_guest_start(fx.guest);
+    bus_guest_remove(other);
+    fake_settle();
+    assert_null(fn_of(0));
+    // with the next start it is back
+    bus_guest_stop(fx.guest);
+    claim();
+    assert_ptr_equal(fn_of(0)->guest, fx.guest);
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+    // another host may be the one that took it
+    bus_guest_stop(fx.guest);
+    fake_settle();
+    fake.fns[1].owner = "host2";
+    claim();
+    assert_false(bus_guest_ready(fx.guest));
+    bus_guest_tell_missing(fx.guest);
+    assert_non_null(strstr(host_log_last(), "starts without disk1/0000:00:02.0: another host has it: host2"));
+}
+
+static void test_nothing_for_a_stopped_guest(void **state)
+{
+    (void)state;
+    static struct io_space io;
+    static struct guest_pci pci;
+    struct bus_guest *g;
+    memset(&io, 0, sizeof(io));
+    assert_int_equal(guest_pci_init(&pci, &io), OK);
+    assert_int_equal(bus_guest_add("h", BOOT_BUS_PORTS, NULL, 0, &io, &pci, &g), OK);
+    fx.guest = g;
+    assert_int_equal(bus_guest_attach(g, &fx.devices[0]), OK);
+    come_up();
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+    bus_guest_stop(g);
+    assert_int_equal(fake.closes, 1); // no line names that remote
+    assert_int_equal(fake.fns[0].handle, 0);
+    assert_int_equal(bus_guest_attach(g, &fx.devices[0]), ERR_DENIED);
+    assert_int_equal(bus_guest_detach(g, &fx.devices[0]), ERR_INVAL);
+    bus_guest_claim(g);
+    assert_true(bus_guest_ready(g)); // what the console gave it is not in its farbus.ini
+    assert_int_equal(bus_guest_attach(g, &fx.devices[0]), OK);
+    come_up();
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+}
+
+static void test_stopped_while_attaching(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps < 8; steps++) { // frames that went before it was stopped
+        fixture_clear();
+        fixture_guest();
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_up();
+        for (unsigned i = 0; i < steps; i++) {
+            net_lock();
+            (void)net_poll();
+            net_unlock();
+        }
+        bus_guest_stop(fx.guest);
+        if (steps & 1)
+            fake_settle();
+        claim();
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_settle();
+        assert_true(bus_guest_ready(fx.guest));
+        assert_int_equal(fake.owned_by_asker, 0);
+        bus_guest_stop(fx.guest);
+        fake_settle();
+        assert_int_equal(fake.fns[0].handle, 0);
+        assert_int_equal(fake.fns[1].handle, 0);
+        fixture_end();
+    }
+}
+
+static void test_full_link_at_stop(void **state)
+{
+    (void)state;
+    for (unsigned full = 1; full < 6; full++) {
+        fixture_attached();
+        fake.busy = full;
+        bus_guest_stop(fx.guest);
+        fake_settle();
+        bus_guest_claim(fx.guest); // not before they were given back
+        fake_settle();
+        assert_int_equal(fake.owned_by_asker, 0);
+        for (unsigned i = 0; i < 6; i++) {
+            fake_announce(PEER, BOOT_ID, 2);
+            fake_settle();
+        }
+        assert_int_equal(fake.fns[0].detaches, 1);
+        assert_true(bus_guest_ready(fx.guest));
+        fake.busy = full;
+        bus_guest_stop(fx.guest);
+        fake.busy = 0;
+        fake_down("and what was owed was of the epoch that is over");
+        fake_forget_counts();
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_up();
+        fake_settle();
+        assert_int_equal(fake.records[REC_DETACH], 0);
+        fixture_end();
+    }
+}
+
+static bool keep_attached(struct wire_record *rec, uint8_t *body, size_t *size)
+{
+    (void)body;
+    if (*size != sizeof(struct wire_attached))
+        return true;
+    rec->function = 11; // the first function's
+    return true;
+}
+
+static void test_orphan_that_names_anothers_handle(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[1].info.vendor = 0; // comes later
+    fake_announce(PEER, BOOT_ID, 1);
+    fake_up();
+    fake_settle();
+    assert_int_equal(fn_of(0)->handle, 11);
+    fake.fns[1].info.vendor = 0x1b36;
+    fake_announce(PEER, BOOT_ID, 2);
+    assert_int_equal(fn_of(1)->state, ASSOC_ATTACHING);
+    fake.mutate = keep_attached;
+    net_lock();
+    assoc_release(fn_of(1));
+    net_unlock();
+    fake_settle();
+    assert_int_equal(bus_counters().malformed, 1);
+    assert_int_equal(fake.fns[0].detaches, 0);
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+}
+
 static void test_console(void **state)
 {
     (void)state;
@@ -316,6 +518,12 @@ int main(void)
         T(test_full_link_at_attach),
         T(test_configuration_retry_at_attach),
         T(test_remove),
+        T(test_stop_gives_back),
+        T(test_given_away_meanwhile),
+        T(test_nothing_for_a_stopped_guest),
+        cmocka_unit_test(test_stopped_while_attaching),
+        cmocka_unit_test(test_full_link_at_stop),
+        T(test_orphan_that_names_anothers_handle),
         T(test_console),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
