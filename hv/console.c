@@ -11,6 +11,7 @@
 #include "net/stack.h"
 #include "rt/cpu.h"
 #include "rt/log.h"
+#include "rt/time.h"
 #include "rt/shell.h"
 #include "rt/trace.h"
 #include <stdio.h>
@@ -43,10 +44,12 @@ static void run_guests(int argc, char *argv[])
             continue;
         bool halted =
             atomic_load(&g->state) == GUEST_RUNNING && atomic_load(&g->vcpus[0].state) == VCPU_HALTED;
-        log_info("guests", "%s: %s%s%s%s, %llu MiB, %u vCPU on CPU %u, started %llu times", g->config->name,
-                 states[atomic_load(&g->state)], halted ? " (halted)" : "", g->stop_reason[0] ? ": " : "",
-                 g->stop_reason, (unsigned long long)(g->memory >> 20), (unsigned)g->config->cpus,
-                 (unsigned)g->vcpus[0].cpu, (unsigned long long)g->starts);
+        log_info("guests",
+                 "%s: %s%s%s%s, %llu MiB, %u vCPU on CPU %u, started %llu times, %llu ms of CPU time",
+                 g->config->name, states[atomic_load(&g->state)], halted ? " (halted)" : "",
+                 g->stop_reason[0] ? ": " : "", g->stop_reason, (unsigned long long)(g->memory >> 20),
+                 (unsigned)g->config->cpus, (unsigned)g->vcpus[0].cpu, (unsigned long long)g->starts,
+                 (unsigned long long)(g->used_tsc / time_ns_to_tsc(1000000)));
     }
 }
 

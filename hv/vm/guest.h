@@ -11,6 +11,7 @@
 #include "hv/platform/pic.h"
 #include "hv/platform/pit.h"
 #include "hv/platform/pm.h"
+#include "hv/vm/fair.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
 #include "rt/boot_info.h"
@@ -50,6 +51,8 @@ struct guest {
     uint64_t paused_ns;  // all its pauses so far
     uint64_t waiting_ns; // when it began to wait
     uint64_t starts;
+    struct fair fair;  // what it owes to the others of its CPU
+    uint64_t used_tsc; // its turns on its CPU, all together, in ticks
 
     uint64_t memory;      // bytes
     phys_t *chunks;       // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)

@@ -11,8 +11,7 @@
 
 uint32_t sched_cpu_of(uint32_t guest_index)
 {
-    uint32_t cpus = cpu_count();
-    return cpus == 1 ? 0 : 1 + guest_index % (cpus - 1);
+    return (guest_index + 1) % cpu_count();
 }
 
 static uint8_t kick_vector; // 0: none was free; then a slice ends when it ends
@@ -73,39 +72,59 @@ static void run_slice(struct vcpu *v)
                  (unsigned)v->index);
 }
 
+/// A guest's turn on this CPU. Returns how many of its vCPUs ran.
+static uint32_t run_guest(struct guest *g)
+{
+    guest_tend(g);
+    if (atomic_load(&g->state) == GUEST_PAUSED) {
+        bus_guest_collect(g->bus);
+        return 0;
+    }
+    if (atomic_load(&g->state) != GUEST_RUNNING)
+        bus_guest_rest(g->bus);
+    guest_start_waiting(g);
+    (void)guest_isa_tick(g);
+    uint32_t ran = 0;
+    // Once one of them has stopped or reset the guest, the others run no more.
+    for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
+        struct vcpu *v = &g->vcpus[c];
+        if (atomic_load(&g->state) == GUEST_RUNNING)
+            bus_guest_collect(g->bus); // also what came while another vCPU ran
+        wake(v);
+        if (atomic_load(&v->state) == VCPU_RUNNABLE) {
+            run_slice(v);
+            ran++;
+        }
+    }
+    return ran;
+}
+
 _Noreturn void sched_run(void (*tend)(void))
 {
     uint32_t self = cpu_self()->index;
+    uint64_t slice = time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
+    bool contended = false;
     for (;;) {
         if (tend)
             tend();
-        bool ran = false;
+        uint32_t wanted = 0; // guests that ran, or would have
         for (uint32_t i = 0; i < guest_count; i++) {
             struct guest *g = guest_at(i);
             if (!g || sched_cpu_of(i) != self)
                 continue;
-            guest_tend(g);
-            if (atomic_load(&g->state) == GUEST_PAUSED) {
-                bus_guest_collect(g->bus);
+            if (!fair_turn(&g->fair, slice, contended)) {
+                wanted++;
                 continue;
             }
-            if (atomic_load(&g->state) != GUEST_RUNNING)
-                bus_guest_rest(g->bus);
-            guest_start_waiting(g);
-            (void)guest_isa_tick(g);
-            // Once one of them has stopped or reset the guest, the others run no more.
-            for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
-                struct vcpu *v = &g->vcpus[c];
-                if (atomic_load(&g->state) == GUEST_RUNNING)
-                    bus_guest_collect(g->bus); // also what came while another vCPU ran
-                wake(v);
-                if (atomic_load(&v->state) == VCPU_RUNNABLE) {
-                    run_slice(v);
-                    ran = true;
-                }
-            }
+            uint64_t began = rdtsc();
+            uint32_t ran = run_guest(g);
+            uint64_t used = rdtsc() - began;
+            fair_ran(&g->fair, slice, used, ran * slice);
+            g->used_tsc += ran ? used : 0;
+            wanted += ran != 0;
         }
-        if (!ran)
+        contended = wanted > 1;
+        if (!wanted)
             cpu_pause();
     }
 }

@@ -6,7 +6,7 @@
 #define SCHED_SLICE_US     1000u
 #define SCHED_SLICE_MIN_US 10u
 
-/// The CPU a guest's vCPUs run on: CPU 0 keeps the house where there are others.
+/// The CPU a guest's vCPUs run on. CPU 0, which keeps the house too, is the last to get one.
 uint32_t sched_cpu_of(uint32_t guest_index);
 /// Once, before guests run.
 void sched_start(void);

@@ -27,8 +27,9 @@ def owners(lab):
 
 
 def test_eight_guests(lab):
-    """Eight guests, two processors (one of them is the network's and the console's). One guest never exits, one floods ports, one
-    configuration space; each of the others gets at least three quarters of its eighth, in instructions."""
+    """Eight guests, two processors. One guest never exits, one floods ports, one configuration space; each of the others gets at least three
+    quarters of its share, in time on its processor and in instructions. (The emulator's clock counts the instructions of both processors; how many one of them
+    executes in a tick depends on what the other one does, so instructions are compared with the mean of those who count them.)"""
     storms, others = ["spin", "ports", "config"], [f"share{i}" for i in range(5)]
     guests = [pair.guest(n, "share", f"do={n}", memory="16M") for n in storms] + [pair.guest(n, "share", memory="16M") for n in others]
     l = lab(pair.description(guests, elves=["share"], host={"cpus": 2}))
@@ -38,7 +39,12 @@ def test_eight_guests(lab):
     for name in others:
         until(host, rf"{name}\| share: measured", 400)
     began = max(int(m[1]) for m in host.console.seen(r"started, entry 0x\w+, at TSC (\d+)"))
-    assert len(re.findall(r"guests: \w+: running", pair.ask(host, "guests", "guests: share4: "))) == 8
+    table = re.findall(r"guests: \w+: running.* on CPU (\d), .*?, (\d+) ms of CPU time", pair.ask(host, "guests", "guests: share4: .*time"))
+    assert len(table) == 8
+    for cpu in "01":
+        used = [int(ms) for on, ms in table if on == cpu]
+        print(f"on CPU {cpu}: {used} ms")
+        assert len(used) == 4 and min(used) >= 0.75 * sum(used) / 4, table
     shares = {}
     for name in others:
         found = re.findall(r"window at (\d+): (\d+) blocks of (\d+) in (\d+) ticks", "\n".join(pair.guest_lines(host, name)))
@@ -46,7 +52,7 @@ def test_eight_guests(lab):
         assert len(found) >= 3, (name, began)  # while all eight ran
         shares[name] = sum(blocks for _, blocks, _, _ in found) * found[-1][2] / sum(ticks for _, _, _, ticks in found)
     print("shares of a processor:", {name: round(share, 4) for name, share in shares.items()})
-    assert all(0.75 / 8 <= share < 0.2 for share in shares.values()), shares
+    assert all(share >= 0.75 * sum(shares.values()) / len(shares) and share > 0.12 for share in shares.values()), shares
 
 
 def resets(lab, number):
