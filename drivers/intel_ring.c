@@ -44,7 +44,7 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
     uint32_t tail = n->tx_tail;
     uint32_t next = (tail + 1) & (INTEL_TX_COUNT - 1);
     uint8_t *start = n->tx_buffers + tail * INTEL_BUFFER;
-    size_t size = 0, most = nic->mtu + ETHERNET_HEADER;
+    size_t size = 0, most = nic->mtu + NIC_HEADER_MAX;
     if (!n->up)
         return ERR_LINK_DOWN;
     if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
@@ -106,7 +106,7 @@ static void take(struct intel_nic *n, const uint8_t *frame, struct outcome o)
     n->rx_in_frame = !o.last;
     if (!o.last)
         return; // LPE is off: a device that does so breaks its own rules, and the frame is dropped at its end
-    if (!first || o.bad || length < ETHERNET_HEADER || length > nic->mtu + ETHERNET_HEADER) {
+    if (!first || o.bad || length < ETHERNET_HEADER || length > nic->mtu + NIC_HEADER_MAX) {
         nic->stats.rx_errors++;
         return;
     }

@@ -254,7 +254,7 @@ static unsigned reclaim(struct virtio_net *n)
 static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
 {
     struct virtio_net *n = of(nic);
-    size_t size = 0, most = nic->mtu + ETHERNET_HEADER;
+    size_t size = 0, most = nic->mtu + NIC_HEADER_MAX;
     if (!n->up)
         return ERR_LINK_DOWN;
     if (n->tx_free_count == 0 && reclaim(n) == 0) {
@@ -289,7 +289,7 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
 static void take(struct virtio_net *n, const uint8_t *frame, uint32_t len)
 {
     struct nic *nic = &n->nic;
-    if (len < HEADER + ETHERNET_HEADER || len > HEADER + ETHERNET_HEADER + nic->mtu) {
+    if (len < HEADER + ETHERNET_HEADER || len > HEADER + NIC_HEADER_MAX + nic->mtu) {
         nic->stats.rx_errors++;
         return;
     }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NIC_HEADER_MAX 18u // of a frame: Ethernet's, with one VLAN tag (IEEE 802.1Q)
+
 struct nic;
 
 /// One piece of a frame to send; the pieces are concatenated.
@@ -17,7 +19,7 @@ struct nic_piece {
 
 struct nic_ops {
     /// Queues one Ethernet frame (destination MAC first, no FCS) and rings the doorbell. Copies; the pieces
-    /// are free on return. ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than mtu + 14;
+    /// are free on return. ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than mtu + NIC_HEADER_MAX;
     /// ERR_LINK_DOWN: no carrier.
     MUST_CHECK enum status (*send)(struct nic *nic, const struct nic_piece *pieces, unsigned count);
     /// Takes received frames off the ring, at most `budget`, calling nic->receive for each; reclaims sent
@@ -38,7 +40,7 @@ struct nic {
     const struct nic_ops *ops;
     const char *name; // "e1000 0000:00:02.0"
     uint8_t mac[6];
-    uint16_t mtu;       // largest payload after the 14-byte header
+    uint16_t mtu;       // largest payload after the header
     uint8_t irq_vector; // 0: the machine could not route one; poll only
     void (*receive)(void *ctx, const uint8_t *frame,
                     size_t size); // set by the user of the NIC; frame is valid during the call

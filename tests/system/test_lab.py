@@ -61,18 +61,21 @@ def test_console_text_and_end(work_dir):
         console.close()
 
 
-def frames(count):
-    return [b"\xff" * 6 + b"\x52\x54\x00\x00\x00\x01" + b"\x88\xb5" + bytes([i]) + b"x" * 60 for i in range(count)]
+def frames(count, tag=b""):
+    return [b"\xff" * 6 + b"\x52\x54\x00\x00\x00\x01" + tag + b"\x88\xb5" + bytes([i]) + b"x" * 60 for i in range(count)]
 
 
-def pass_frames(lan, run_dir, count):
+def pass_frames(lan, run_dir, count, vlan=None):
     """How many of `count` frames that QEMU's user of one side sends reach the other (through vde_plug)."""
     receiver = subprocess.Popen(["vde_plug", lan.sock("b")], cwd=run_dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     sender = subprocess.Popen(["vde_plug", lan.sock("a")], cwd=run_dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         os.set_blocking(receiver.stdout.fileno(), False)
         time.sleep(0.5)  # until both are plugged in
-        for frame in frames(count):
+        tag = b"\x81\x00\x00" + bytes([vlan]) if vlan else b""
+        if vlan:
+            lan.vlan(vlan)
+        for frame in frames(count, tag):
             sender.stdin.write(len(frame).to_bytes(2, "big") + frame)
         sender.stdin.flush()
         data, quiet = b"", 0
@@ -80,7 +83,7 @@ def pass_frames(lan, run_dir, count):
             got = receiver.stdout.read()
             data, quiet = data + (got or b""), 0 if got else quiet + 1
             time.sleep(0.1)
-        return len(data) // (len(frames(1)[0]) + 2)
+        return len(data) // (len(frames(1, tag)[0]) + 2)
     finally:
         for p in (sender, receiver):
             p.kill()
@@ -102,6 +105,14 @@ def test_lan_faults(lab, work_dir):
     assert 0 < pass_frames(lan, one.run_dir, 100) < 100
     with pytest.raises(LabError, match="no such fault"):
         lan.faults(lost=1)
+
+
+def test_vlan(lab):
+    one = lab({"lan": {"l": {}}, "host": {"h": {"nic": "none"}}})
+    one.start(machines=False)
+    with pytest.raises(LabError, match="no machine is connected"):
+        one.lans["l"].vlan(7)
+    assert pass_frames(one.lans["l"], one.run_dir, 100, vlan=8) == 100
 
 
 def test_plain_lan_has_no_faults(lab):

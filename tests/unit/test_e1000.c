@@ -503,9 +503,9 @@ static void short_frames_are_padded_with_zeroes(void **state)
 static void lengths_that_are_no_frame_are_refused(void **state)
 {
     (void)state;
-    uint8_t frame[1515] = {0};
-    assert_int_equal(send(frame, 1514), OK);
-    assert_int_equal(send(frame, 1515), ERR_RANGE);
+    uint8_t frame[1519] = {0};
+    assert_int_equal(send(frame, 1518), OK); // with a VLAN tag
+    assert_int_equal(send(frame, 1519), ERR_RANGE);
     assert_int_equal(send(frame, 13), ERR_RANGE);
     assert_int_equal(send(frame, SIZE_MAX), ERR_RANGE);
     struct nic_piece wraps[2] = {{frame, 100}, {frame, SIZE_MAX - 50}};
@@ -603,7 +603,7 @@ static void lengths_from_the_device_are_not_trusted(void **state)
 {
     (void)state;
     uint8_t frame[64] = {0};
-    static const uint32_t lengths[] = {0, 1, 13, 1515, 2048, 2049, 0xffff};
+    static const uint32_t lengths[] = {0, 1, 13, 1519, 2048, 2049, 0xffff};
     unsigned bad = sizeof lengths / sizeof lengths[0];
     for (unsigned i = 0; i < bad; i++)
         assert_true(arrive_as(frame, sizeof frame, lengths[i] | INTEL_RXD_DD | INTEL_RXD_EOP));
@@ -611,9 +611,9 @@ static void lengths_from_the_device_are_not_trusted(void **state)
     assert_int_equal(got_count, 0);
     assert_int_equal(nic->stats.rx_errors, bad);
     assert_true(arrive_as(frame, sizeof frame, 14u | INTEL_RXD_DD | INTEL_RXD_EOP));
-    assert_true(arrive_as(frame, sizeof frame, 1514u | INTEL_RXD_DD | INTEL_RXD_EOP));
+    assert_true(arrive_as(frame, sizeof frame, 1518u | INTEL_RXD_DD | INTEL_RXD_EOP));
     assert_int_equal(nic->ops->poll(nic, 100), 2);
-    assert_int_equal(got_size, 1514);
+    assert_int_equal(got_size, 1518);
 }
 
 static void damaged_frames_are_counted(void **state)

@@ -155,13 +155,13 @@ static void a_device_without_extras_is_polled_and_open(void **state)
 static void a_smaller_mtu_is_obeyed(void **state)
 {
     (void)state;
-    uint8_t frame[1514] = {0};
+    uint8_t frame[1518] = {0};
     fake.offers |= VIRTIO_NET_F_MTU;
     *fake_config16(VIRTIO_NET_CONFIG_MTU) = 1400;
     assert_int_equal(virtio_net_start(&dev, &nic), OK);
     assert_int_equal(nic->mtu, 1400);
-    assert_int_equal(send(frame, 1414), OK);
-    assert_int_equal(send(frame, 1415), ERR_RANGE);
+    assert_int_equal(send(frame, 1418), OK); // with a VLAN tag
+    assert_int_equal(send(frame, 1419), ERR_RANGE);
     fake.offers |= VIRTIO_NET_F_MTU;
 }
 
@@ -196,9 +196,9 @@ static void pieces_are_joined_and_short_frames_padded(void **state)
 static void lengths_that_are_no_frame_are_refused(void **state)
 {
     (void)state;
-    uint8_t frame[1515] = {0};
-    assert_int_equal(send(frame, 1514), OK);
-    assert_int_equal(send(frame, 1515), ERR_RANGE);
+    uint8_t frame[1519] = {0};
+    assert_int_equal(send(frame, 1518), OK); // with a VLAN tag
+    assert_int_equal(send(frame, 1519), ERR_RANGE);
     assert_int_equal(send(frame, 13), ERR_RANGE);
     assert_int_equal(send(frame, SIZE_MAX), ERR_RANGE);
     struct nic_piece wraps[2] = {{frame, 100}, {frame, SIZE_MAX - 50}};
@@ -320,7 +320,7 @@ static void receive_may_send_but_not_receive(void **state)
 static void lengths_from_the_device_are_not_trusted(void **state)
 {
     (void)state;
-    static const uint32_t lengths[] = {0, 11, 12, 25, 12 + 1515, 2048, 2049, 0x10000, 0xffffffff};
+    static const uint32_t lengths[] = {0, 11, 12, 25, 12 + 1519, 2048, 2049, 0x10000, 0xffffffff};
     unsigned bad = sizeof lengths / sizeof lengths[0];
     for (unsigned i = 0; i < bad; i++)
         fake_use(VIRTIO_NET_RX, (uint32_t)fake_next(VIRTIO_NET_RX), lengths[i]);
@@ -328,9 +328,9 @@ static void lengths_from_the_device_are_not_trusted(void **state)
     assert_int_equal(got_count, 0);
     assert_int_equal(nic->stats.rx_errors, bad);
     fake_use(VIRTIO_NET_RX, (uint32_t)fake_next(VIRTIO_NET_RX), 12 + 14);
-    fake_use(VIRTIO_NET_RX, (uint32_t)fake_next(VIRTIO_NET_RX), 12 + 1514);
+    fake_use(VIRTIO_NET_RX, (uint32_t)fake_next(VIRTIO_NET_RX), 12 + 1518);
     assert_int_equal(nic->ops->poll(nic, 100), 2);
-    assert_int_equal(got_size, 1514);
+    assert_int_equal(got_size, 1518);
 }
 
 // ---- A device that lies is reset, and started again

@@ -39,7 +39,7 @@ class Lan:
 
     def start(self):
         for sock in sorted(set(self._sides.values())):
-            self._switches.append(Child(["vde_switch", "-s", sock], self._dir, self._log, keep_stdin=True))
+            self._switches.append(Child(["vde_switch", "-s", sock, "-M", f"{sock}.m"], self._dir, self._log, keep_stdin=True))
             self._await(os.path.join(self._dir, sock, "ctl"))
         if self.wired:
             # --nofifo: frames may overtake each other when their delays differ
@@ -58,24 +58,38 @@ class Lan:
     def _command(self, line):
         if not self._filter:
             raise LabError(f"LAN {self.name} has no wirefilter: say 'wire = true' or give it faults")
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(30)
-            s.connect(os.path.join(self._dir, self._wire))
-            self._until_prompt(s)
-            s.sendall(f"{line}\n".encode())
-            answer = self._until_prompt(s)
+        (answer,) = self._tell(self._wire, "VDEwf$ ", [line])
         if "1000 Success" not in answer:
             raise LabError(f"LAN {self.name}: wirefilter refuses '{line}': {answer.strip().split(chr(10))[0]}")
 
+    def _tell(self, sock, prompt, lines):
+        """The answers to lines typed at the management socket of a switch or a wirefilter."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(os.path.join(self._dir, sock))
+            self._until(s, prompt)
+            answers = []
+            for line in lines:
+                s.sendall(f"{line}\n".encode())
+                answers.append(self._until(s, prompt))
+        return answers
+
     @staticmethod
-    def _until_prompt(s):
+    def _until(s, prompt):
         text = ""
-        while not text.endswith("VDEwf$ "):
+        while not text.endswith(prompt):
             data = s.recv(4096)
             if not data:
-                raise LabError("wirefilter has ended")
+                raise LabError("a switch or wirefilter has ended")
             text += data.decode("ascii", "replace")
         return text
+
+    def vlan(self, number):
+        """Lets frames with this VLAN's tag pass between all machines that are connected by now; without it, vde drops them."""
+        for sock in sorted(set(self._sides.values())):
+            made, *added = self._tell(f"{sock}.m", "vde$ ", [f"vlan/create {number}"] + [f"vlan/addport {number} {port}" for port in range(1, 33)])
+            if "1000 Success" not in made or not any("1000 Success" in answer for answer in added):
+                raise LabError(f"LAN {self.name}: VLAN {number}: {made.strip()}; or no machine is connected yet")
 
     def faults(self, **values):
         """Sets faults while the LAN runs; those not named stay. reorder=MS lets delays vary by that much, so that frames overtake.

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests on a LAN with others: a Linux machine without Farbus, and guests of other hosts. Addresses by DHCP, TCP both ways with every byte checked, VLAN
+tags; all through the physical NIC that carries a remote drive's traffic at the same time."""
+import re
+
+import linux_guest
+import pair
+from lan_guest import MIB, initramfs, port, talks, udhcpd
+
+FAR_MAC, RATE = "52:54:00:fa:00:09", 8_000_000
+
+FAR = r"""
+ip addr add 10.7.0.9/24 dev eth0
+ip link add link eth0 name eth0.7 type vlan id 7
+ip link set eth0.7 mtu 1496 up
+ip addr add 10.8.0.9/24 dev eth0.7
+udhcpd /udhcpd.conf
+say "ready"
+lancheck serve 7000
+"""
+
+GUEST = rf"""
+drive=/dev/nvme0n1
+must udhcpc -i eth0 -q -n -t 30 -s /udhcpc
+within 60 ping -c 1 -w 1 10.7.0.9 >/dev/null && say "the machine answers"
+ping -c 3 -w 20 -s 1472 10.7.0.9 >/dev/null && say "it answers frames of full size"
+within 120 test -b $drive
+
+# Over TCP, and on the remote's drive, at the same time
+(lancheck talk 10.7.0.9 7000 up={MIB << 20} down={MIB << 20} seed=1; touch /tmp/over) &
+n=0
+until [ -e /tmp/over ]; do
+    must dmacheck write $drive start=$((n % 8 * 2097152)) bytes=2097152 bs=65536 qd=4 seed=3
+    must dmacheck read $drive start=$((n % 8 * 2097152)) bytes=2097152 bs=4096 qd=8 seed=3
+    n=$((n + 1))
+done
+say "drive and network, $n times"
+
+# Behind a VLAN tag (Bochs's NIC takes no frame that is longer than 1514 bytes)
+ip link add link eth0 name eth0.7 type vlan id 7
+ip link set eth0.7 mtu 1496 up
+ip addr add 10.8.0.10/24 dev eth0.7
+within 60 ping -c 1 -w 1 10.8.0.9 >/dev/null && say "it answers behind a tag"
+ping -c 3 -w 20 -s 1468 10.8.0.9 >/dev/null && say "it answers frames of full size behind a tag"
+must lancheck talk 10.8.0.9 7000 up=262144 down=262144 seed=5
+
+# Past a limit
+ip link set eth1 up
+lancheck flood eth1 {FAR_MAC} seconds=2
+sleep 1
+warnings
+poweroff -f
+"""
+
+
+def test_guest_and_linux_machine(lab):
+    description = linux_guest.description("", {4: [linux_guest.NVME]}, [{"id": "disk", "size": "32M"}], cpus=1)
+    host = description["host"]["host1"]
+    host["ini"] = host["ini"].replace("[guest linux]", f"[guest linux]\nnic = 52:54:00:00:00:11\nnic = 52:54:00:00:00:12 {RATE // 1000000}M")
+    host["files"]["initrd"] = initramfs(GUEST, ["build/linux/dmacheck"])
+    description["linux"] = {"far": {"lan": "lan", "memory": 256, "mac": FAR_MAC,
+                                    "initrd": initramfs(FAR, files={"udhcpd.conf": udhcpd("10.7.0.100", "10.7.0.109")})}}
+    l = lab(description)
+    l.start()
+    l["host1"].console.expect(r"linux\| .*guest: eth0 has", 120)
+    l.lans["lan"].vlan(7)
+    l["host1"].console.expect("linux: stopped: powered off", 300)
+    linux_guest.nothing_wrong(l)
+    said = linux_guest.said(l)
+    assert [line for line in said if re.fullmatch(r"eth0 has 10\.7\.0\.10\d/24 from 10\.7\.0\.9", line)]
+    for line in ("the machine answers", "it answers frames of full size", "it answers behind a tag",
+                 "it answers frames of full size behind a tag"):
+        assert line in said, line
+    (_, big), (_, tagged), (_, flood) = talks(l["host1"].console.text)
+    assert big["up"] == big["down"] == MIB << 20 and tagged["up"] == 262144
+    assert not any(t[key] for t in (big, tagged) for key in ("wrong", "far_wrong")), (big, tagged)
+    assert not any(t["wrong"] for _, t in talks(l["far"].console.text))
+    times = len(linux_guest.checks(l)) // 2
+    assert times >= 1
+    linux_guest.verify_image(linux_guest.image(l, "disk"), 0, 0, min(times, 8) * 2097152, 3)
+
+    console = l["host1"].console
+    print(pair.ask(l["host1"], "links", "links: .*"), pair.ask(l["host1"], "counters", "counters: .*"))
+    free, limited = port(console, "linux, NIC 0"), port(console, "linux, NIC 1")
+    assert free["sent_bytes"] > MIB << 20 < free["received_bytes"] and free["held"] == free["forbidden"] == free["spoofed"] == 0
+    # what it sent at the most: the limit, the seconds of the flood, and what then waited in the guest (its queue and its socket's)
+    assert limited["held"] > 0
+    assert 0 < flood["frames"] * flood["size"] < RATE / 8 * flood["usec"] / 1e6 + 700_000, flood
