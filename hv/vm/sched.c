@@ -47,10 +47,11 @@ static void wake(struct vcpu *v)
         atomic_store(&v->state, VCPU_RUNNABLE);
 }
 
-static void run_slice(struct vcpu *v)
+/// Runs it for `slice` ticks at most.
+static void run_slice(struct vcpu *v, uint64_t slice)
 {
     uint64_t now = rdtsc();
-    uint64_t end = now + time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
+    uint64_t end = now + slice;
     uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
     uint64_t guest_now = vm_guest_tsc(v, now);
     uint64_t timer = lapic_tick(&v->lapic, guest_now);
@@ -72,8 +73,8 @@ static void run_slice(struct vcpu *v)
                  (unsigned)v->index);
 }
 
-/// A guest's turn on this CPU. Returns how many of its vCPUs ran.
-static uint32_t run_guest(struct guest *g)
+/// Each of a guest's vCPUs that can, once. Returns how many ran.
+static uint32_t run_vcpus(struct guest *g, uint64_t slice)
 {
     guest_tend(g);
     if (atomic_load(&g->state) == GUEST_PAUSED) {
@@ -92,11 +93,33 @@ static uint32_t run_guest(struct guest *g)
             bus_guest_collect(g->bus); // also what came while another vCPU ran
         wake(v);
         if (atomic_load(&v->state) == VCPU_RUNNABLE) {
-            run_slice(v);
+            run_slice(v, slice);
             ran++;
         }
     }
     return ran;
+}
+
+/// A guest's turn: a slice for each vCPU. Who left early (an IPI was sent, a frame or an interrupt came) has
+/// not lost what was left of it. False: nothing to run.
+static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
+{
+    uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
+    uint64_t began = rdtsc(), used = 0, due = 0;
+    for (;;) {
+        uint64_t left = due - used;
+        uint32_t ran = run_vcpus(g, due && left < slice ? left : slice);
+        if (due < ran * slice)
+            due = ran * slice;
+        used = rdtsc() - began;
+        if (!ran || used + shortest >= due)
+            break;
+        if (tend)
+            tend();
+    }
+    fair_ran(&g->fair, slice, used, due);
+    g->used_tsc += due ? used : 0;
+    return due != 0;
 }
 
 _Noreturn void sched_run(void (*tend)(void))
@@ -110,18 +133,8 @@ _Noreturn void sched_run(void (*tend)(void))
         uint32_t wanted = 0; // guests that ran, or would have
         for (uint32_t i = 0; i < guest_count; i++) {
             struct guest *g = guest_at(i);
-            if (!g || sched_cpu_of(i) != self)
-                continue;
-            if (!fair_turn(&g->fair, slice, contended)) {
-                wanted++;
-                continue;
-            }
-            uint64_t began = rdtsc();
-            uint32_t ran = run_guest(g);
-            uint64_t used = rdtsc() - began;
-            fair_ran(&g->fair, slice, used, ran * slice);
-            g->used_tsc += ran ? used : 0;
-            wanted += ran != 0;
+            if (g && sched_cpu_of(i) == self)
+                wanted += !fair_turn(&g->fair, slice, contended) || run_turn(g, tend, slice);
         }
         contended = wanted > 1;
         if (!wanted)
