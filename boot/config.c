@@ -180,6 +180,47 @@ static bool same_pci(const struct boot_pci_address *a, const struct boot_pci_add
     return a->segment == b->segment && a->bus == b->bus && a->devfn == b->devfn;
 }
 
+#define LEND_WANTED "a PCI address like 0000:00:1f.2, and perhaps 'to' and the names of hosts"
+
+/// The next word of *at, at most BOOT_PATH_MAX - 1 characters of it; false: none is left.
+static bool next_word(const char **at, char word[BOOT_PATH_MAX])
+{
+    const char *begin = *at + strspn(*at, " \t");
+    size_t length = strcspn(begin, " \t");
+    *at = begin + length;
+    if (length >= BOOT_PATH_MAX)
+        length = BOOT_PATH_MAX - 1;
+    memcpy(word, begin, length);
+    word[length] = '\0';
+    return length != 0;
+}
+
+/// What follows the address in a `lend` line: nothing, or "to" and names.
+static enum status set_lend_to(struct parser *p, struct boot_lend *lend, const char *rest, const char *value)
+{
+    char word[BOOT_PATH_MAX];
+    lend->to_count = 0;
+    if (!next_word(&rest, word))
+        return OK;
+    if (strcmp(word, "to") != 0)
+        return bad_value(p, "lend", value, LEND_WANTED);
+    while (next_word(&rest, word)) {
+        if (lend->to_count == BOOT_LEND_TO_MAX)
+            return refuse_here(p, ERR_RANGE, "more than %d hosts after 'to'; the limit is %d",
+                               BOOT_LEND_TO_MAX, BOOT_LEND_TO_MAX);
+        char *name = lend->to[lend->to_count];
+        if (!value_name(word, name))
+            return refuse_here(p, ERR_INVAL, "'" SHOWN "' after 'to' is not " NAME_WANTED, word);
+        for (uint32_t i = 0; i < lend->to_count; i++)
+            if (strcmp(lend->to[i], name) == 0)
+                return refuse_here(p, ERR_INVAL, "'%s' stands twice after 'to'", name);
+        lend->to_count++;
+    }
+    return lend->to_count != 0
+               ? OK
+               : refuse_here(p, ERR_INVAL, "no name after 'to'; without 'to' it is lent to every host");
+}
+
 static enum status set_lend(struct parser *p, const char *value)
 {
     struct boot_node *n = &p->info->node;
@@ -187,14 +228,18 @@ static enum status set_lend(struct parser *p, const char *value)
     if (n->lend_count == BOOT_DEVICES_MAX)
         return refuse_here(p, ERR_RANGE, "more than %d 'lend' lines; the limit is %d functions",
                            BOOT_DEVICES_MAX, BOOT_DEVICES_MAX);
-    struct boot_pci_address *at = &n->lend[n->lend_count];
-    if (!value_pci(value, at))
-        return bad_value(p, "lend", value, PCI_WANTED);
+    struct boot_lend *lend = &n->lend[n->lend_count];
+    char word[BOOT_PATH_MAX];
+    const char *rest = value;
+    if (!next_word(&rest, word) || !value_pci(word, &lend->at))
+        return bad_value(p, "lend", value, LEND_WANTED);
     for (uint32_t i = 0; i < n->lend_count; i++)
-        if (same_pci(&n->lend[i], at))
-            return refuse_here(p, ERR_INVAL, "lend = " SHOWN " stands here twice", value);
-    n->lend_count++;
-    return OK;
+        if (same_pci(&n->lend[i].at, &lend->at))
+            return refuse_here(p, ERR_INVAL, "lend = %s stands here twice", word);
+    lend->ini_line = p->line;
+    enum status s = set_lend_to(p, lend, rest, value);
+    n->lend_count += s == OK;
+    return s;
 }
 
 static enum status set_node_nic(struct parser *p, const char *value)

@@ -32,6 +32,25 @@ static enum status check_devices(const char *path, const struct boot_info *info,
     return OK;
 }
 
+/// A name after `to` means who has its key, so its key must be here.
+static enum status check_lend(const char *path, const struct boot_info *info, struct refusal *why)
+{
+    const struct boot_node *n = &info->node;
+    for (uint32_t i = 0; i < n->lend_count; i++) {
+        for (uint32_t j = 0; j < n->lend[i].to_count; j++) {
+            const char *host = n->lend[i].to[j];
+            if (strcmp(host, n->name) == 0)
+                return refuse_line(why, ERR_INVAL, path, n->lend[i].ini_line,
+                                   "'%s' after 'to' is this node itself; a host is another machine", host);
+            if (n->security == BOOT_SECURITY_KEYS && !is_peer(&info->keys, host))
+                return refuse_line(why, ERR_DENIED, path, n->lend[i].ini_line,
+                                   "lent to host '%s', but no [peer %s] section has its public key", host,
+                                   host);
+        }
+    }
+    return OK;
+}
+
 enum status config_check_security(const char *path, struct boot_info *info, const struct config_lines *lines,
                                   struct refusal *why)
 {
@@ -64,5 +83,6 @@ enum status config_check_security(const char *path, struct boot_info *info, cons
     if (n->role == BOOT_ROLE_REMOTE && n->security == BOOT_SECURITY_KEYS && k->peer_count == 0)
         return refuse_line(why, ERR_INVAL, path, line,
                            "no [peer NAME] section: no host could use this remote's devices");
-    return check_devices(path, info, why);
+    enum status s = check_lend(path, info, why);
+    return s != OK ? s : check_devices(path, info, why);
 }

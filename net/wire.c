@@ -289,6 +289,7 @@ static bool completion_valid(const struct wire_record *rec)
     case CPL_CRS:
     case CPL_CA:
     case CPL_NOT_LENT:
+    case CPL_DENIED:
         return rec->type == REC_CPL;
     default:
         return false;

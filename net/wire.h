@@ -160,6 +160,7 @@ enum wire_status {
     CPL_CA = 4,       // completer abort
     CPL_OWNED = 0x10, // ATTACH: lent to somebody else; a CPLD, data: owner's node name, 1..31 bytes, no NUL
     CPL_NOT_LENT = 0x11, // ATTACH: this remote does not lend it
+    CPL_DENIED = 0x12,   // ATTACH: it is lent, but not to this host
 };
 
 /// In front of every record. Records follow one another without gaps; a record never spans frames.

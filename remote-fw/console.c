@@ -38,9 +38,20 @@ static int bar_text(char *to, size_t size, unsigned i, const struct wire_bar *ba
                     bar->kind & 0x80 ? " prefetchable" : "");
 }
 
+/// ", to host1 host2"
+static void terms_text(char *to, size_t size, const struct boot_lend *terms)
+{
+    size_t used = 0;
+    to[0] = '\0';
+    for (uint32_t i = 0; terms && i < terms->to_count && used < size; i++) {
+        int n = snprintf(to + used, size - used, "%s%s", i == 0 ? ", to " : " ", terms->to[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
 void console_print_lent(const struct function *f)
 {
-    char bars[192] = "";
+    char bars[192] = "", terms[BOOT_LEND_TO_MAX * BOOT_NAME_MAX + 8];
     size_t used = 0;
     for (unsigned i = 0; i < 6; i++) {
         if (!f->info.bars[i].kind || used >= sizeof bars)
@@ -48,9 +59,10 @@ void console_print_lent(const struct function *f)
         int n = bar_text(bars + used, sizeof bars - used, i, &f->info.bars[i]);
         used += n > 0 ? (size_t)n : 0;
     }
-    log_info("lend", "lent " PCI_FORMAT " [%02x%02x]: %04x:%04x rev %02x%s, reset: %s", PCI_ARGS(f->info.at),
-             f->info.class_code, f->info.subclass, f->info.vendor, f->info.device, f->info.revision, bars,
-             reset_method_name(f->reset.method));
+    terms_text(terms, sizeof terms, f->terms);
+    log_info("lend", "lent " PCI_FORMAT " [%02x%02x]: %04x:%04x rev %02x%s, reset: %s%s",
+             PCI_ARGS(f->info.at), f->info.class_code, f->info.subclass, f->info.vendor, f->info.device,
+             f->info.revision, bars, reset_method_name(f->reset.method), terms);
 }
 
 void console_print_kept(const struct pci_device *dev, const char *why)

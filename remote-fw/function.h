@@ -110,9 +110,12 @@ struct function_dma {
     unsigned faults_told; // since faults_ns
 };
 
+struct boot_lend;
+
 struct function {
     const struct function_ops *ops;
-    void *device; // for ops
+    void *device;                  // for ops
+    const struct boot_lend *terms; // to whom it is lent; NULL: to everybody
     struct wire_function info;
     uint8_t cap_msi, cap_msix, cap_pcie, cap_pm; // offsets, 0: absent
     uint8_t msix_bar;

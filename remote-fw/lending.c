@@ -2,6 +2,7 @@
 // What this remote lends (remote-fw/lending.h). Class codes: PCI Code and ID Assignment Specification 1.11.
 #include "remote-fw/lending.h"
 #include <stddef.h>
+#include <string.h>
 
 #define ANY        0x100u // of class and subclass
 #define ANY_VENDOR 0u
@@ -32,10 +33,20 @@ static bool same(const struct boot_pci_address *a, struct pci_address b)
     return a->segment == b.segment && a->bus == b.bus && a->devfn == b.devfn;
 }
 
-bool lending_named(const struct boot_node *node, struct pci_address at)
+const struct boot_lend *lending_terms(const struct boot_node *node, struct pci_address at)
 {
     for (uint32_t i = 0; i < node->lend_count && i < BOOT_DEVICES_MAX; i++)
-        if (same(&node->lend[i], at))
+        if (same(&node->lend[i].at, at))
+            return &node->lend[i];
+    return NULL;
+}
+
+bool lending_allows(const struct boot_lend *terms, const char *host)
+{
+    if (!terms || terms->to_count == 0)
+        return true;
+    for (uint32_t i = 0; i < terms->to_count && i < BOOT_LEND_TO_MAX; i++)
+        if (strncmp(terms->to[i], host, sizeof terms->to[i]) == 0)
             return true;
     return false;
 }
@@ -56,7 +67,7 @@ struct lending_decision lending_decide(const struct pci_device *dev, const struc
 {
     const struct pci_address *nic = context->nic;
     bool chosen = context->node->lend_count != 0;
-    bool named = lending_named(context->node, dev->at);
+    bool named = lending_terms(context->node, dev->at) != NULL;
 
     // Whatever is named: without these the remote is none.
     if (dev->header_type != 0 || dev->class_code == 0x06)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What this remote lends: everything a guest can use and the machine can do without, or exactly what `lend =`
-// names. Policy only: must not know links, and touches no device.
+// names, to the hosts it names. Policy only: must not know links, and touches no device.
 #pragma once
 #include "drivers/pci.h"
 #include "rt/boot_info.h"
@@ -18,5 +18,8 @@ struct lending_decision {
 };
 
 struct lending_decision lending_decide(const struct pci_device *dev, const struct lending_context *context);
-/// True when `lend =` names this address.
-bool lending_named(const struct boot_node *node, struct pci_address at);
+/// The `lend =` line that names this address; NULL: none does.
+const struct boot_lend *lending_terms(const struct boot_node *node, struct pci_address at);
+/// May that host have it? terms NULL: no line says anything. With keys the host's name is that of its key
+/// (net/link_sealed.c); without, it is what it says of itself.
+bool lending_allows(const struct boot_lend *terms, const char *host);

@@ -75,11 +75,12 @@ static void choose_functions(const struct boot_info *info, const struct pci_devi
             console_print_kept(dev, "more functions than a remote announces");
             continue;
         }
+        f->terms = lending_terms(&info->node, dev->at);
         function_prepare(f);
         console_print_lent(f);
     }
     for (uint32_t i = 0; i < info->node.lend_count && i < BOOT_DEVICES_MAX; i++) {
-        const struct boot_pci_address *a = &info->node.lend[i];
+        const struct boot_pci_address *a = &info->node.lend[i].at;
         if (!pci_find((struct pci_address){a->segment, a->bus, a->devfn}))
             log_error("remote", "lend = " PCI_FORMAT ": there is no such function in this machine",
                       PCI_ARGS(*a));

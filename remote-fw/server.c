@@ -2,6 +2,7 @@
 // The remote's side of links (remote-fw/server.h).
 #include "remote-fw/server.h"
 #include "remote-fw/interrupts.h"
+#include "remote-fw/lending.h"
 #include "remote-fw/reset.h"
 #include "rt/log.h"
 #include "rt/time.h"
@@ -100,6 +101,18 @@ static void release(struct function *f, const char *why)
         reset_begin(f, time_ns());
 }
 
+/// ATTACH is refused. Said on the console, but a host that asks for ever does not fill it: after the first
+/// 16 times only the 32nd, the 64th...
+static void refuse(struct server_host *host, uint16_t tag, struct wire_pci_address at,
+                   enum wire_status status, const char *why, const char *who)
+{
+    uint64_t n = ++host->refused;
+    if (n <= 16 || (n & (n - 1)) == 0)
+        log_warn("lend", PCI_FORMAT " asked for by host \"%s\": %s%s%s%s", PCI_ARGS(at), host->node, why,
+                 who[0] ? " \"" : "", who, who[0] ? "\"" : "");
+    complete(host, 0, tag, status, who[0] ? who : NULL, strlen(who));
+}
+
 static void attach(struct server_host *host, const struct wire_record *rec, const void *body, size_t size)
 {
     struct wire_attach wanted;
@@ -111,17 +124,15 @@ static void attach(struct server_host *host, const struct wire_record *rec, cons
     memcpy(&wanted, body, sizeof wanted);
     struct function *f = functions_at(server.functions, wanted.at);
     if (!f) {
-        host->refused++;
-        log_warn("lend", PCI_FORMAT " asked for by host \"%s\": not lent here", PCI_ARGS(wanted.at),
-                 host->node);
-        complete(host, 0, rec->tag, CPL_NOT_LENT, NULL, 0);
+        refuse(host, rec->tag, wanted.at, CPL_NOT_LENT, "not lent here", "");
+        return;
+    }
+    if (!lending_allows(f->terms, host->node)) {
+        refuse(host, rec->tag, wanted.at, CPL_DENIED, "its 'lend' line names other hosts", "");
         return;
     }
     if (functions_claim(server.functions, f, host) != OK) {
-        host->refused++;
-        log_warn("lend", PCI_FORMAT " asked for by host \"%s\": lent to \"%s\"", PCI_ARGS(f->info.at),
-                 host->node, server_owner(f));
-        complete(host, 0, rec->tag, CPL_OWNED, server_owner(f), strlen(server_owner(f)));
+        refuse(host, rec->tag, wanted.at, CPL_OWNED, "lent to", server_owner(f));
         return;
     }
     server.changed = true;

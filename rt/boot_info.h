@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define BOOT_INFO_MAGIC   0x4f464e4953554246ull // "FBUSINFO"
-#define BOOT_INFO_VERSION 2u
+#define BOOT_INFO_VERSION 3u
 
 enum boot_role { BOOT_ROLE_HOST = 1, BOOT_ROLE_REMOTE = 2 };
 
@@ -51,6 +51,7 @@ struct boot_framebuffer {
 #define BOOT_MEM_MAX     512
 #define BOOT_KEY_BYTES   32
 #define BOOT_PEERS_MAX   16
+#define BOOT_LEND_TO_MAX 8 // hosts that one function is lent to, by name
 
 /// A PCI address as written "dddd:bb:dd.f".
 struct boot_pci_address {
@@ -64,6 +65,14 @@ struct boot_device {
     char node[BOOT_NAME_MAX];
     struct boot_pci_address at;
     uint32_t ini_line;
+};
+
+/// A function to lend, and to whom, as written "dddd:bb:dd.f to host1 host2".
+struct boot_lend {
+    struct boot_pci_address at;
+    uint32_t ini_line;
+    uint32_t to_count; // 0: to every host that may speak with this node
+    char to[BOOT_LEND_TO_MAX][BOOT_NAME_MAX];
 };
 
 struct boot_file {
@@ -155,7 +164,7 @@ struct boot_node {
     uint8_t carrier;           // enum boot_carrier
     uint8_t unsafe_interrupts; // 1: lend what may master the bus without interrupt remapping
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
-    struct boot_pci_address lend[BOOT_DEVICES_MAX];
+    struct boot_lend lend[BOOT_DEVICES_MAX];
     struct boot_pci_address nic; // host and remote: use this NIC; valid when nic_set
     uint32_t nic_set;
 };

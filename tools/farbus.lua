@@ -15,7 +15,7 @@ local HEADER, RECORD, ACCESS, FUNCTION, ANNOUNCE_HEAD = 24, 8, 12, 92, 52
 local frame_types = { "ANNOUNCE", "HELLO", "HELLO_ACK", "DATA", "ACK", "BYE" }
 local hello_status = { [0] = "OK", "REFUSED", "FULL", "WRONG_NODE", "VERSION" }
 local bye_reasons = { [0] = "CLOSED", "UNKNOWN_EPOCH", "REPLACED", "TIMEOUT", "REFUSED" }
-local cpl_status = { [0] = "SC", [1] = "UR", [2] = "CRS", [4] = "CA", [0x10] = "OWNED", [0x11] = "NOT_LENT" }
+local cpl_status = { [0] = "SC", [1] = "UR", [2] = "CRS", [4] = "CA", [0x10] = "OWNED", [0x11] = "NOT_LENT", [0x12] = "DENIED" }
 local bar_kinds = { [0] = "none", "I/O", "32-bit memory", "64-bit memory" }
 local severities = { [0] = "correctable", "non-fatal", "fatal" }
 

@@ -95,6 +95,7 @@ static void on_up(void *ctx, struct link *link)
             continue;
         fn->state = ASSOC_ANNOUNCED; // whatever it was: a new epoch knows no handle
         fn->handle = 0;
+        fn->denied = false;
     }
     remote->attaching = NULL;
     attach_next(remote);
@@ -182,7 +183,7 @@ static void update_functions(struct remote *remote, const struct announcement *a
         if (fn->remote != remote || fn->state == ASSOC_FREE || fn->state == ASSOC_ATTACHED ||
             fn->state == ASSOC_ATTACHING)
             continue;
-        if (lends(a, fn) && !busy(a, fn))
+        if (lends(a, fn) && !busy(a, fn) && !fn->denied)
             fn->state = ASSOC_ANNOUNCED;
     }
 }

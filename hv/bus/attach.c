@@ -255,6 +255,9 @@ static void attach_answered(struct remote_fn *fn, uint16_t arg, const struct wir
         give_up(fn, ASSOC_REFUSED, "another host has it");
     } else if (rec->status == CPL_NOT_LENT) {
         give_up(fn, ASSOC_REFUSED, "its remote does not lend it");
+    } else if (rec->status == CPL_DENIED) {
+        fn->denied = true;
+        give_up(fn, ASSOC_REFUSED, "its remote does not lend it to this host");
     } else {
         give_up(fn, ASSOC_REFUSED, "its remote cannot attach it");
     }

@@ -95,6 +95,7 @@ struct remote_fn {
     uint8_t devfn;          // there
     bool inserted;          // behind a port: its guest was told that it is there, and it has not gone since
     bool resetting;         // RESET is under way: accesses wait for it
+    bool denied;            // its remote lends it to others: not asked for again in this epoch
     bool leaving;           // it is being detached
     bool asked_to_leave;    // the guest was asked to let it go
     uint64_t leaving_since; // ns

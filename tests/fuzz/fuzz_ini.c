@@ -45,6 +45,28 @@ static void check_guest(const struct boot_guest *g)
         ENDS(g->devices[i].node);
 }
 
+/// Each function once, each host once for it, by names; with keys, of peers.
+static void check_lend(void)
+{
+    const struct boot_node *n = &info.node;
+    for (uint32_t i = 0; i < n->lend_count; i++) {
+        const struct boot_lend *l = &n->lend[i];
+        require(l->to_count <= BOOT_LEND_TO_MAX);
+        for (uint32_t k = 0; k < i; k++)
+            require(memcmp(&n->lend[k].at, &l->at, sizeof l->at) != 0);
+        for (uint32_t t = 0; t < l->to_count; t++) {
+            ENDS(l->to[t]);
+            require(l->to[t][0] != '\0' && strcmp(l->to[t], n->name) != 0);
+            for (uint32_t u = 0; u < t; u++)
+                require(strcmp(l->to[u], l->to[t]) != 0);
+            int known = n->security != BOOT_SECURITY_KEYS;
+            for (uint32_t p = 0; p < info.keys.peer_count; p++)
+                known |= strcmp(info.keys.peers[p].name, l->to[t]) == 0;
+            require(known);
+        }
+    }
+}
+
 static int same_device(const struct boot_device *a, const struct boot_device *b)
 {
     return strcmp(a->node, b->node) == 0 && memcmp(&a->at, &b->at, sizeof a->at) == 0;
@@ -80,5 +102,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < info.guest_count; i++)
         check_guest(&info.guests[i]);
     check_devices();
+    check_lend();
     return 0;
 }

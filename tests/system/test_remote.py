@@ -323,14 +323,20 @@ def test_dhcp(lab):
 # --- the ends ---
 
 def test_power_off_tells_hosts_and_ends_the_machine(work_dir):
-    r = Remote(work_dir, INI + f"lend = {EDU}\nlend = {SERIAL}\nlend = 0000:00:1d.0\n")
+    r = Remote(work_dir, INI + f"lend = {EDU} to alpha gamma\nlend = {SERIAL}\nlend = 0000:00:1d.0\n")
     try:
+        r.see(rf"lent {EDU} .*, to alpha gamma")
         r.see(r"lend = 0000:00:1d\.0: there is no such function")
         r.see(r'remote: node "disk1" lends 2 functions')
         a = r.host.wait_announcement(NODE)
         assert [f.address for f in a.functions] == [EDU, SERIAL]
         link = r.link("alpha")
         assert link.attach(NVME).status == w.NOT_LENT
+        beta = r.link("beta", r.station())  # whom the line does not name
+        assert beta.attach(EDU) == (w.DENIED, b"", w.CPL, 0)
+        r.see(rf"{EDU} asked for by host \"beta\": its 'lend' line names other hosts")
+        beta.attach(SERIAL)
+        beta.close()
         f = link.attach(EDU)
         assert link.mrd(f, 0, 0, 4) == (w.SC, 0x010000ED)
 

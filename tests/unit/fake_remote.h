@@ -40,7 +40,7 @@ struct fake_function {
     uint16_t handle, credits, credits_back;
     unsigned resets, attaches, detaches;
     unsigned crs; // configuration requests still to be answered with CRS
-    bool not_lent;
+    bool not_lent, denied;
     struct wire_interrupts interrupts; // as told last
     uint64_t wanted;
     unsigned eois;
@@ -260,6 +260,10 @@ static inline void fake_attach(const struct fake_record *r)
         struct fake_function *f = &fake.fns[i];
         if (memcmp(&f->info.at, &a.at, sizeof(a.at)) != 0 || f->not_lent || f->info.vendor == 0)
             continue;
+        if (f->denied) {
+            fake_complete(&r->rec, CPL_DENIED, NULL, 0);
+            return;
+        }
         const char *owner = f->handle ? "host1" : f->owner; // DETACH comes first, also for its owner
         if (owner) {
             fake.owned_by_asker += f->handle != 0;

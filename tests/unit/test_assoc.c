@@ -117,6 +117,34 @@ static void test_not_lent(void **state)
     assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
 }
 
+static void test_lent_to_other_hosts(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[1].denied = true;
+    come_up();
+    assert_int_equal(fn_of(1)->state, ASSOC_REFUSED);
+    assert_non_null(strstr(host_log_last(), "its remote does not lend it to this host"));
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+    fake_forget_counts();
+    unsigned lines = host_log_count();
+    for (unsigned i = 0; i < 5; i++) { // its farbus.ini stays what it is
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_settle();
+    }
+    assert_int_equal(fake.records[REC_ATTACH], 0);
+    assert_int_equal(host_log_count(), lines);
+    bus_guest_tell_missing(fx.guest);
+    assert_non_null(strstr(host_log_last(),
+                           "starts without disk1/0000:00:02.0: its remote does not lend it to this host"));
+    fake_down("its remote starts again, with another farbus.ini");
+    fake.fns[1].denied = false;
+    fake_announce(PEER, BOOT_ID + 1, 2);
+    fake_up();
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
 static void test_two_guests_one_device(void **state)
 {
     (void)state;
@@ -509,6 +537,7 @@ int main(void)
         T(test_late_device_is_not_decoded),
         T(test_refused_by_its_owner),
         T(test_not_lent),
+        T(test_lent_to_other_hosts),
         T(test_two_guests_one_device),
         T(test_remote_moves),
         T(test_loss_and_return),

@@ -155,6 +155,22 @@ static void test_host(void **state)
     assert_string_equal(info.guests[1].devices[0].node, "disk2");
 }
 
+static void test_lend_to(void **state)
+{
+    (void)state;
+    accept(REMOTE "security = none\nlend = 0000:00:04.0   to host1\thost-2 h3\nlend = 0000:00:05.0 to to\n");
+    assert_int_equal(info.node.lend_count, 2);
+    const struct boot_lend *l = info.node.lend;
+    assert_int_equal(l[0].at.devfn, 4 << 3);
+    assert_int_equal(l[0].ini_line, 5);
+    assert_int_equal(l[0].to_count, 3);
+    assert_string_equal(l[0].to[0], "host1");
+    assert_string_equal(l[0].to[1], "host-2");
+    assert_string_equal(l[0].to[2], "h3");
+    assert_int_equal(l[1].to_count, 1);
+    assert_string_equal(l[1].to[0], "to"); // a name like any other
+}
+
 static void test_remote(void **state)
 {
     (void)state;
@@ -163,7 +179,8 @@ static void test_remote(void **state)
     assert_int_equal(info.node.role, BOOT_ROLE_REMOTE);
     assert_int_equal(info.node.dhcp, 1);
     assert_int_equal(info.node.lend_count, 2);
-    assert_int_equal(info.node.lend[1].devfn, 5 << 3);
+    assert_int_equal(info.node.lend[1].at.devfn, 5 << 3);
+    assert_int_equal(info.node.lend[1].to_count, 0);
     assert_memory_equal(info.node.peer, "\x0a\x00\x00\x01", 4);
     assert_int_equal(info.node.console_serial, 1);
     assert_int_equal(info.node.console_fb, 0);
@@ -258,6 +275,16 @@ static void test_node_values(void **state)
         {"security = low", "is not none"},
         {"key = 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fff", "key is not 64"},
         {"lend = 00:04.0", "is not a PCI address like"},
+        {"lend = 0000:00:04.0 for host1", "is not a PCI address like 0000:00:1f.2, and perhaps 'to' and"},
+        {"lend = 0000:00:04.0to host1", "is not a PCI address"},
+        {"lend = to host1", "is not a PCI address"},
+        {"lend = 0000:00:04.0 host1", "is not a PCI address"},
+        {"lend = 0000:00:04.0 to", "no name after 'to'; without 'to' it is lent to every host"},
+        {"lend = 0000:00:04.0 to host1, host2", "'host1,' after 'to' is not a name"},
+        {"lend = 0000:00:04.0 to host1 x/y", "'x/y' after 'to' is not a name"},
+        {"lend = 0000:00:04.0 to host1 host2 host1", "'host1' stands twice after 'to'"},
+        {"lend = 0000:00:04.0 to b c d e f g h i j", "more than 8 hosts after 'to'"},
+        {"lend = 0000:00:04.0 to abcdefghijklmnopqrstuvwxyzabcdef", "is not a name"},
         {"lend = 0000:00:20.0", "is not a PCI address"},
         {"lend = 0000:00:04.8", "is not a PCI address"},
         {"nic = eth0", "is not a PCI address"},
@@ -323,6 +350,8 @@ static void test_devices(void **state)
     refuse_text(HOST GUEST "device = d/0000:00:0a.0\ndevice = d/0000:00:0A.0\n", 8,
                 "to guest 'g' already, in line 7");
     refuse_text(REMOTE "lend = 0000:00:04.0\nlend = 0000:00:04.0\n", 5, "stands here twice");
+    refuse_text(REMOTE "lend = 0000:00:04.0\nlend = 0000:00:04.0 to h\n", 5,
+                "lend = 0000:00:04.0 stands here twice");
 }
 
 static void test_roles(void **state)
@@ -351,6 +380,11 @@ static void test_security(void **state)
                 "'security");
     refuse_text(REMOTE, 1, "[node] has neither 'key' and 'psk'");
     refuse_text(HOST KEYS GUEST "device = d/0000:00:04.0\n", 9, "no [peer d] section has its public key");
+    accept(REMOTE KEYS "lend = 0000:00:04.0 to h\n[peer h]\nkey = " PUBLIC_1 "\n");
+    refuse_text(REMOTE KEYS "lend = 0000:00:04.0\nlend = 0000:00:05.0 to h i\n[peer h]\nkey = " PUBLIC_1 "\n",
+                7, "lent to host 'i', but no [peer i] section has its public key");
+    refuse_text(REMOTE "security = none\nlend = 0000:00:04.0 to h a\n", 5,
+                "'a' after 'to' is this node itself");
     refuse_text(REMOTE KEYS, 1, "no [peer NAME] section: no host could use");
     refuse_text(HOST "key = " PUBLIC_1 "\n", 4, "'key' and 'psk' belong together");
     refuse_text(HOST "psk = " PUBLIC_1 "\n", 4, "'key' and 'psk' belong together");
@@ -418,7 +452,7 @@ int main(void)
         cmocka_unit_test(test_missing),      cmocka_unit_test(test_node_values),
         cmocka_unit_test(test_guest_values), cmocka_unit_test(test_devices),
         cmocka_unit_test(test_roles),        cmocka_unit_test(test_security),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_lend_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

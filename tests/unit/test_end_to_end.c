@@ -8,6 +8,7 @@
 // LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
 // LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c
 // LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c tests/unit/net/sim.c
+// LINK: remote-fw/lending.c
 //
 // Both ends for real over a simulated, bad network: a guest's accesses on one side, a device made of arrays
 // on the other, which notes every access. What the guest sees is what the device holds, and nothing is done

@@ -70,9 +70,9 @@ static void the_list_is_all_that_is_lent(void **state)
     (void)state;
     context.boot_device = &boot;
     node.lend_count = 3;
-    node.lend[0] = (struct boot_pci_address){0, 0, 0xfa}; // the boot disk: told to
-    node.lend[1] = (struct boot_pci_address){0, 0, 0x08}; // VGA: told to
-    node.lend[2] = (struct boot_pci_address){0, 0, 0x10}; // our NIC: not even then
+    node.lend[0].at = (struct boot_pci_address){0, 0, 0xfa}; // the boot disk: told to
+    node.lend[1].at = (struct boot_pci_address){0, 0, 0x08}; // VGA: told to
+    node.lend[2].at = (struct boot_pci_address){0, 0, 0x10}; // our NIC: not even then
     assert_true(lent(device(0xfa, 0x8086, 0x01, 0x06)));
     assert_true(lent(device(0x08, 0x1234, 0x03, 0x00)));
     assert_false(lent(device(0x10, 0x8086, 0x02, 0x00)));
@@ -86,14 +86,35 @@ static void bridges_are_never_lent(void **state)
 {
     (void)state;
     node.lend_count = 2;
-    node.lend[0] = (struct boot_pci_address){0, 0, 0xf8};
-    node.lend[1] = (struct boot_pci_address){0, 0, 0x18};
+    node.lend[0].at = (struct boot_pci_address){0, 0, 0xf8};
+    node.lend[1].at = (struct boot_pci_address){0, 0, 0x18};
     assert_false(lent(device(0xf8, 0x8086, 0x06, 0x01)));
     struct pci_device port = device(0x18, 0x1b36, 0x06, 0x04);
     port.header_type = 1;
     assert_false(lent(port));
     port.class_code = 0xff; // whatever it calls itself
     assert_false(lent(port));
+}
+
+static void who_may_have_it(void **state)
+{
+    (void)state;
+    const struct pci_address at = {0, 0, 0x20}, other = {0, 0, 0x28};
+    static struct boot_node n = {
+        .lend_count = 2,
+        .lend = {{.at = {0, 0, 0x20}, .to_count = 2, .to = {"host1", "host2"}}, {.at = {0, 0, 0x28}}}};
+    const struct boot_lend *terms = lending_terms(&n, at);
+    assert_ptr_equal(terms, &n.lend[0]);
+    assert_true(lending_allows(terms, "host1"));
+    assert_true(lending_allows(terms, "host2"));
+    assert_false(lending_allows(terms, "host3"));
+    assert_false(lending_allows(terms, "host"));
+    assert_false(lending_allows(terms, "host11"));
+    assert_false(lending_allows(terms, "HOST1"));
+    assert_false(lending_allows(terms, ""));
+    assert_true(lending_allows(lending_terms(&n, other), "host3")); // to everybody
+    assert_null(lending_terms(&n, (struct pci_address){1, 0, 0x20}));
+    assert_true(lending_allows(NULL, "anybody"));
 }
 
 int main(void)
@@ -103,6 +124,7 @@ int main(void)
         cmocka_unit_test_setup(what_the_remote_lives_on_is_kept, setup),
         cmocka_unit_test_setup(the_list_is_all_that_is_lent, setup),
         cmocka_unit_test_setup(bridges_are_never_lent, setup),
+        cmocka_unit_test_setup(who_may_have_it, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
 // LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c
-// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c net/wire.c
+// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c remote-fw/lending.c net/wire.c
 //
 // Bus mastering of lent functions: who gets how much, what a completion and an interrupt wait for, and that
 // nothing is left mapped, enabled or taken. The link, the IOMMU and the function are played by this file.

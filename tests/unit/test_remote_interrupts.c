@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
 // LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c
-// LINK: remote-fw/interrupts.c remote-fw/config_mask.c remote-fw/reset.c net/wire.c
+// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c remote-fw/lending.c net/wire.c
 //
 // Interrupts on the remote's side: what is programmed into the function, what is told to its host and in what
 // order, and that nothing stays enabled for the next one.

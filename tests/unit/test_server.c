@@ -2,7 +2,7 @@
 // LINK: remote-fw/server.c remote-fw/completions.c remote-fw/mastering.c remote-fw/dma_slots.c
 // LINK: remote-fw/dma_round.c remote-fw/dma_diff.c remote-fw/executor.c remote-fw/functions.c
 //
-// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c net/wire.c
+// LINK: remote-fw/config_mask.c remote-fw/interrupts.c remote-fw/reset.c remote-fw/lending.c net/wire.c
 //
 // Claims, releases, credits and completions of the remote, over a link that is played by this file.
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 // cmocka needs the four above
 #include "remote-fw/server.h"
+#include "rt/boot_info.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/mock_function.h"
 #include <cmocka.h>
@@ -284,6 +285,44 @@ static void what_is_not_lent_is_not_attached(void **state)
     expect(2, h, REC_CPL, CPL_UR, 3);
 }
 
+static void lent_to_some_hosts_only(void **state)
+{
+    static const struct boot_lend terms = {.to_count = 2, .to = {"beta", "gamma"}};
+    (void)state;
+    table.all[0].terms = &terms;
+    struct link *a = connect_host(0, "alpha"), *b = connect_host(1, "beta");
+    settle();
+    ask_attach(a, 4, 1);
+    expect(0, a, REC_CPL, CPL_DENIED, 1);
+    assert_non_null(
+        strstr(host_log_last(), "asked for by host \"alpha\": its 'lend' line names other hosts"));
+    assert_null(table.all[0].owner);
+    (void)attached(a, 5); // of the other one nothing is said
+    (void)attached(b, 4);
+    ask_attach(a, 4, 2); // not even who has it
+    expect(0, a, REC_CPL, CPL_DENIED, 2);
+    assert_int_equal(sent[0].size, 0);
+    events->down(b->ctx, b, "gone");
+    settle();
+    ask_attach(a, 4, 3);
+    expect(1, a, REC_CPL, CPL_DENIED, 3);
+}
+
+static void a_host_that_asks_for_ever_is_not_heard_for_ever(void **state)
+{
+    struct link *h = connect_host(0, "alpha");
+    (void)state;
+    settle();
+    unsigned before = host_log_count();
+    for (unsigned i = 0; i < 1000; i++) {
+        sent_count = 0;
+        ask_attach(h, 9, 1);
+        expect(0, h, REC_CPL, CPL_NOT_LENT, 1);
+    }
+    assert_int_equal(host_log_count() - before, 16 + 5); // and the 32nd to the 512th
+    assert_int_equal(server_host_at(0)->refused, 1000);
+}
+
 static void link_down_frees_and_resets(void **state)
 {
     struct link *a = connect_host(0, "alpha"), *b = connect_host(1, "beta");
@@ -463,6 +502,8 @@ int main(void)
         cmocka_unit_test_setup(attach_during_reset_waits_for_it, setup),
         cmocka_unit_test_setup(second_host_hears_the_owner, setup),
         cmocka_unit_test_setup(what_is_not_lent_is_not_attached, setup),
+        cmocka_unit_test_setup(lent_to_some_hosts_only, setup),
+        cmocka_unit_test_setup(a_host_that_asks_for_ever_is_not_heard_for_ever, setup),
         cmocka_unit_test_setup(link_down_frees_and_resets, setup),
         cmocka_unit_test_setup(reset_is_completed_when_done, setup),
         cmocka_unit_test_setup(detach_ends_a_reset_that_is_waited_for, setup),

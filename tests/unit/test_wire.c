@@ -524,9 +524,10 @@ static void test_record_fields(void **state)
             record(k, size)->status = (uint8_t)status;
             bool right = status == 0;
             if (completion)
-                right = status == CPL_SC || status == CPL_OWNED ||
-                        (kinds[k].type == REC_CPL && (status == CPL_UR || status == CPL_CRS ||
-                                                      status == CPL_CA || status == CPL_NOT_LENT));
+                right =
+                    status == CPL_SC || status == CPL_OWNED ||
+                    (kinds[k].type == REC_CPL && (status == CPL_UR || status == CPL_CRS || status == CPL_CA ||
+                                                  status == CPL_NOT_LENT || status == CPL_DENIED));
             assert_int_equal(rcheck(d), right ? WIRE_FINE : WIRE_BAD_FIELD);
         }
         record(k, size)->function = kinds[k].type == REC_ATTACH ? 1 : 0;
