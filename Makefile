@@ -85,7 +85,7 @@ elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
 .PHONY: all help deps usb demo qemu-test test bench lint tidy format clean unit fuzz guests elfs efi
-all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/linux/demo.initrd build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
+all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/bochs-clock.so build/linux/demo.initrd build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
 elfs: $(elfs) ## only hv.elf and remote-fw.elf
 efi: $(efis) ## only the UEFI loader
 guests: $(guest_elfs) ## only the test guests
@@ -231,6 +231,12 @@ build/guests/$(1).elf: $$(guest_obj_$(1)) tests/guests/guest.ld
 	$$(Q)ld -m elf_i386 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/guest.ld -o $$@ $$(guest_obj_$(1))
 endef
 $(foreach g,$(guests),$(eval $(call guest_rule,$(g))))
+
+# ---- programs of the laboratory -----------------------------------------------------------------------------------------------
+build/bochs-clock.so: tools/bochs-clock.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 $(warn) -shared -fPIC -o $@ $<
 
 # ---- programs for Linux guests: static, for any x86-64 Linux ------------------------------------------------------------------
 build/linux/%: tests/linux/%.c Makefile

@@ -4,6 +4,7 @@ that were on the wire. Times on the host are its own (emulated) ones."""
 import os
 import re
 import subprocess
+import time
 import types
 
 import wire as w
@@ -63,6 +64,20 @@ def prepare(lab):
 
 def remote_up(lab):
     lab["remote1"].console.expect(r'node "remote1" lends \d+ functions?\b', BOOT)
+
+
+def short_cut(lab):
+    """The cable is pulled for a second while something waits for the remote; the session goes on. The host's `sync` must be "steady"."""
+    console = lab["host1"].console
+    down = console.text.count("link: warning: down: ")
+    console.mark()
+    cut = time.monotonic()
+    lab.lans["lan"].down()
+    console.expect('remote "remote1" does not answer; its functions wait', 60)  # for 2 s from here, by its own clock
+    time.sleep(max(0, cut + 1 - time.monotonic()))
+    lab.lans["lan"].up()
+    console.expect('remote "remote1" answers again', 60)
+    assert console.text.count("link: warning: down: ") == down
 
 
 def ask(machine, command, end):

@@ -4,7 +4,9 @@ import os
 import re
 
 from .errors import LabError
-from .machine import DEPS, Machine
+from .machine import DEPS, ROOT, Machine
+
+_CLOCK = os.path.join(ROOT, "build", "bochs-clock.so")  # tools/bochs-clock.c says what it is for
 
 # From Bochs's log: what a hypervisor's author must not miss.
 _COMPLAINT = re.compile(r"VMENTER FAIL|VMFAIL|VMABORT|triple fault|>>PANIC<<|VMX abort|exception\(\).*third|shutdown status|unsupported", re.I)
@@ -53,6 +55,13 @@ class BochsMachine(Machine):
             raise LabError(f"{self.name}: Bochs has no NIC '{nic}', only e1000 (82540EM) or none")
         if nic == "e1000" and "lan" not in self.spec:
             raise LabError(f"{self.name}: say which lan it is on, or nic = \"none\"")
+        # 'slowdown' keeps an idle machine's clock from running away from the other machines'; 'steady' from running faster at any moment;
+        # 'none' is for counting instructions
+        sync, env = self.spec.get("sync", "slowdown"), None
+        if sync == "steady":
+            if not os.path.exists(_CLOCK):
+                raise LabError(f"{self.name}: {os.path.relpath(_CLOCK, ROOT)} is missing: run 'make'")
+            sync, env = "slowdown", dict(os.environ, LD_PRELOAD=_CLOCK)
         rc = self.lab.path(f"{self.name}.bochsrc")
         with open(rc, "w", encoding="utf-8") as f:
             f.write(_RC.format(
@@ -61,11 +70,10 @@ class BochsMachine(Machine):
                 cylinders=os.path.getsize(image) // (16 * 63 * 512), port=self.console.port, log=self.bochs_log,
                 slot=", slot1=e1000" if nic == "e1000" else "",
                 nic=f"e1000: enabled=1, mac={self.mac}, ethmod=vde, ethdev={self.lab.lan_of(self).sock(self.side())}/ctl" if nic == "e1000" else "",
-                # 'slowdown' keeps an idle machine's clock from running away from the other machines'; 'none' is for counting instructions
-                sync=self.spec.get("sync", "slowdown"), info=self.spec.get("bochs_info", "ignore")))
+                sync=sync, info=self.spec.get("bochs_info", "ignore")))
             f.write(self.spec.get("bochsrc", ""))
         self._read = 0
-        return [bochs, "-q", "-f", rc], None
+        return [bochs, "-q", "-f", rc], env
 
     def side(self):
         return self.spec.get("side", "a")
