@@ -67,6 +67,7 @@ enum status intel_probe(struct pci_device *dev, const struct intel_model *model,
     n->dev = dev;
     n->model = model;
     n->nic.mtu = 1500;
+    n->nic.places = INTEL_TX_COUNT - 1;
     n->nic.name = n->name;
     size_t length = strlen(model->name);
     memcpy(n->name, model->name, length);

@@ -202,6 +202,7 @@ static enum status bring_up(struct virtio_net *n)
         (n->has_ctrl && !start_queue(n, &n->ctrl, VIRTIO_NET_CTRL, 2)))
         return ERR_UNSUPPORTED;
     fill_rings(n);
+    n->nic.places = n->tx_free_count;
     n->broken = n->commanding = n->irq_on = false;
     // Nothing says what a device does until it is told, so it is told what it is to do.
     n->promiscuous_told = !n->promiscuous;

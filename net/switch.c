@@ -175,11 +175,20 @@ static bool within_rate(struct switch_port *port, size_t size)
     return port->credit >= size;
 }
 
+/// May a guest's frame join those that wait in the NIC's ring?
+static bool wire_is_free(void)
+{
+    unsigned places = sw.nic->places, leave = SWITCH_RESERVE;
+    if (places > SWITCH_AHEAD + SWITCH_RESERVE)
+        leave = places - SWITCH_AHEAD + 1;
+    return !sw.nic->ops->room || sw.nic->ops->room(sw.nic, leave);
+}
+
 static enum status to_wire(const uint8_t *frame, size_t size)
 {
     if (!sw.nic)
         return ERR_LINK_DOWN;
-    if (sw.nic->ops->room && !sw.nic->ops->room(sw.nic, SWITCH_RESERVE))
+    if (!wire_is_free())
         return ERR_BUSY;
     return sw.nic->ops->send(sw.nic, &(struct nic_piece){frame, size}, 1);
 }

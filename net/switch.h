@@ -5,7 +5,7 @@
 // address that is no port's goes to the wire, and from the wire only what is for a port (or for all) is
 // taken. Must not know guests, or what a virtual NIC looks like. Net lock held for every call (net/stack.h).
 // Invariants: a guest's frame leaves with the address of its port or not at all; no port ever sends or
-// receives a frame of a link; guests' frames leave room in the NIC's ring for links.
+// receives a frame of a link; a link's frame always finds room in the NIC's ring, and few guests' before it.
 #pragma once
 #include "rt/nic.h"
 #include "rt/status.h"
@@ -16,7 +16,10 @@
 #define SWITCH_PORTS_MAX 32u
 #define SWITCH_FRAME_MAX 1518u // 1500 bytes, a header, and one VLAN tag
 #define SWITCH_QUEUE     128u  // frames that wait for one port
-#define SWITCH_RESERVE   16u   // places of the NIC's ring that guests' frames leave free
+// While this many frames wait in the NIC's ring, guests' frames do not join them: a link's frame that comes
+// then waits for no more. At 1 Gb/s 32 full ones take 0.4 ms, and keep the wire busy that long.
+#define SWITCH_AHEAD   32u
+#define SWITCH_RESERVE 16u // places of the ring that guests' frames leave free, however small it is
 
 struct switch_port;
 

@@ -41,6 +41,7 @@ struct nic {
     const char *name; // "e1000 0000:00:02.0"
     uint8_t mac[6];
     uint16_t mtu;       // largest payload after the header
+    uint16_t places;    // frames that can be queued when none waits; 0: not known
     uint8_t irq_vector; // 0: the machine could not route one; poll only
     void (*receive)(void *ctx, const uint8_t *frame,
                     size_t size); // set by the user of the NIC; frame is valid during the call

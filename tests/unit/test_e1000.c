@@ -332,6 +332,9 @@ static void starts_a_chip_the_firmware_left_running(void **state)
     assert_true(mastering);
     assert_true(nic->ops->link_up(nic));
     assert_int_equal(nic->mtu, 1500);
+    assert_int_equal(nic->places, INTEL_TX_COUNT - 1);
+    assert_true(nic->ops->room(nic, nic->places));
+    assert_false(nic->ops->room(nic, nic->places + 1u));
     assert_int_equal(nic->irq_vector, 0);
     assert_non_null(strstr(nic->name, " 0000:00:02.0"));
     assert_int_equal(*reg(INTEL_IMS), 0);

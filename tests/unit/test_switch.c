@@ -47,6 +47,46 @@ static bool fake_room(struct nic *nic, unsigned frames)
     return ring_free;
 }
 
+// A NIC with a wire of its own speed behind it.
+#define RING     127u
+#define FRAME_NS 12304ull // 1,518 bytes, FCS, preamble and gap at 1 Gb/s
+static struct {
+    unsigned waiting, whose[RING], sent[3];
+    uint64_t since[RING], now, worst;
+} wire;
+enum { LINKS, PORT_A, PORT_B };
+
+static enum status wire_send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
+{
+    (void)nic, (void)count;
+    if (wire.waiting == RING)
+        return ERR_BUSY;
+    uint8_t from = ((const uint8_t *)pieces[0].bytes)[11];
+    wire.since[wire.waiting] = wire.now;
+    wire.whose[wire.waiting++] = from == a_mac[5] ? PORT_A : from == b_mac[5] ? PORT_B : LINKS;
+    return OK;
+}
+
+static bool wire_room(struct nic *nic, unsigned frames)
+{
+    (void)nic;
+    return RING - wire.waiting >= frames;
+}
+
+static void wire_takes_one(void)
+{
+    wire.now += FRAME_NS;
+    host_time_advance_ns(FRAME_NS);
+    if (wire.waiting == 0)
+        return;
+    wire.sent[wire.whose[0]]++;
+    if (wire.whose[0] == LINKS && wire.now - wire.since[0] > wire.worst)
+        wire.worst = wire.now - wire.since[0];
+    wire.waiting--;
+    memmove(wire.since, wire.since + 1, wire.waiting * sizeof wire.since[0]);
+    memmove(wire.whose, wire.whose + 1, wire.waiting * sizeof wire.whose[0]);
+}
+
 static const struct nic_ops ops = {.send = fake_send, .promiscuous = fake_promiscuous, .room = fake_room};
 static struct nic nic = {.ops = &ops};
 static struct switch_port *a, *b;
@@ -280,6 +320,36 @@ static void links_keep_room_in_the_ring(void **state)
     assert_int_equal(switch_stats(a).held, 1);
 }
 
+/// Two guests send whatever is taken from them, all the time, and a link half of what the wire carries.
+static void links_go_before_guests(void **state)
+{
+    (void)state;
+    static const struct nic_ops on_wire_ops = {
+        .send = wire_send, .promiscuous = fake_promiscuous, .room = wire_room};
+    static struct nic gigabit = {.ops = &on_wire_ops, .places = RING};
+    static uint8_t f[SWITCH_FRAME_MAX], own[SWITCH_FRAME_MAX];
+    const struct nic_piece of_link = {own, sizeof own};
+    make(own, far_mac, host_mac, WIRE_ETHERTYPE, sizeof own - 14);
+    memset(&wire, 0, sizeof wire);
+    switch_start(&gigabit, host_mac);
+    for (unsigned n = 0; n < 100000; n++) {
+        struct switch_port *p = n % 2 ? b : a;
+        make(f, far_mac, p == a ? a_mac : b_mac, 0x88cc, sizeof f - 14);
+        while (send(p, f, sizeof f) == OK)
+            ;
+        if (n % 16 == 0) {
+            for (unsigned burst = 0; burst < 8; burst++)
+                assert_int_equal(gigabit.ops->send(&gigabit, &of_link, 1), OK); // as l2 does: never refused
+        }
+        wire_takes_one();
+    }
+    assert_in_range(wire.worst / FRAME_NS, 1, SWITCH_AHEAD + 8);
+    assert_in_range(wire.sent[LINKS], 49900, 50000);
+    assert_in_range(wire.sent[PORT_A] + wire.sent[PORT_B], 49900, 50100); // and the wire was never idle
+    assert_true(wire.sent[PORT_A] > 20000 && wire.sent[PORT_B] > 20000);
+    switch_start(&nic, host_mac);
+}
+
 static void a_rate_is_kept(void **state)
 {
     (void)state;
@@ -329,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(frames_of_links_never_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_queue_drops_and_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(links_keep_room_in_the_ring, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_go_before_guests, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rate_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(addresses_are_one_ports, setup, teardown),
     };

@@ -85,6 +85,9 @@ static void starts_a_device_the_firmware_left_running(void **state)
                                       VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
     assert_int_equal(fake.accepted, FAKE_OFFERS & ~(1ull << 15));
     assert_int_equal(nic->mtu, 1500);
+    assert_true(nic->places >= 64);
+    assert_true(nic->ops->room(nic, nic->places));
+    assert_false(nic->ops->room(nic, nic->places + 1u));
     assert_int_equal(nic->irq_vector, 0);
     assert_true(nic->ops->link_up(nic));
     assert_int_equal(fake.prepared, 1);
