@@ -19,8 +19,8 @@ struct link;
 #define LINK_RTO_FIRST_MS       100u  // before anything was measured
 #define LINK_RTO_MIN_MS         20u
 #define LINK_RTO_MAX_MS         500u
-#define LINK_ACK_DELAY_MS       2u    // a completion may carry the acknowledgement until then
-#define LINK_ACK_FRAMES         4u    // or until that many DATA frames came
+#define LINK_ACK_DELAY_MS       5u    // a completion may carry the acknowledgement until then
+#define LINK_ACK_FRAMES         8u    // or until that many DATA frames came
 #define LINK_KEEPALIVE_MS       400u  // an ACK when nothing else was sent for so long
 #define LINK_SILENCE_MS         5000u // nothing heard: frozen
 #define LINK_SILENCE_WAITING_MS 300u  // host: nothing heard while something waits for acknowledgement: frozen
