@@ -284,7 +284,7 @@ uint32_t net_address(void)
 struct net_memory net_memory(void)
 {
     struct net_memory m = {.heap = (uint32_t)lwip_stats.mem.used, .heap_max = (uint32_t)lwip_stats.mem.max};
-    for (unsigned i = 0; i < MEMP_MAX; i++) {
+    for (unsigned i = 0; i < MEMP_MAX && lwip_stats.memp[i]; i++) { // NULL: net_start() was not called
         m.pooled += lwip_stats.memp[i]->used;
         m.pooled_max += lwip_stats.memp[i]->max;
     }

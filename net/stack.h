@@ -50,7 +50,8 @@ struct net_stats {
 struct net_stats net_stats(void);
 
 /// lwIP's memory, in use now, and at most so far: buffers, datagram ends and timers from its pools, and bytes
-/// of its heap. Nothing is allocated elsewhere in net/ after the start.
+/// of its heap; zeroes on a machine without a network. Nothing is allocated elsewhere in net/ after the
+/// start.
 struct net_memory {
     uint32_t pooled, pooled_max, heap, heap_max;
 };

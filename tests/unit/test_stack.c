@@ -565,9 +565,19 @@ static void test_full_nic_and_cut_cable(void **state)
     assert_true(lan.out >= 1);
 }
 
+/// Nothing was started: whoever looks all the same finds nothing.
+static void test_before_the_start(void **state)
+{
+    (void)state;
+    struct net_memory m = net_memory();
+    assert_int_equal(m.pooled + m.pooled_max + m.heap + m.heap_max, 0);
+    assert_false(net_ready());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_before_the_start),
         cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_start_and_dhcp),
         cmocka_unit_test(test_arp_then_hello),
