@@ -249,7 +249,7 @@ build/linux/demo.initrd: tools/labs/demo.sh tools/initramfs tools/farbuslab/gues
 	$(Q)$(PYTHON) tools/initramfs --program nvme --program mke2fs --program sfdisk --program build/linux/dmacheck $< $@
 
 # ---- unit tests and fuzzers: compiled for this machine; each names what it links in its LINK: line ----------------------------
-keys_src := $(addprefix net/,announce.c crypto.c keys.c link_sealed.c noise.c seal.c)
+keys_src := $(addprefix net/,announce.c crypto.c keys.c link_probe.c link_sealed.c noise.c seal.c)
 links = $(shell sed -n 's,^// LINK:,,p' $(1))
 expand_links = $(patsubst @%,,$(1)) $(if $(filter @lwip,$(1)),$(lwip_src)) $(if $(filter @zydis,$(1)),$(zydis_src)) $(if $(filter @inih,$(1)),$(inih_src)) $(if $(filter @bearssl @keys,$(1)),$(bearssl_src)) $(if $(filter @keys,$(1)),$(keys_src))
 host_src := $(sort $(wildcard tests/unit/host/*.c))

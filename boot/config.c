@@ -12,7 +12,7 @@
 
 enum section { SECTION_NONE, SECTION_NODE, SECTION_GUEST, SECTION_PEER, SECTIONS };
 
-enum { KEYS_MAX = 13 };
+enum { KEYS_MAX = 14 };
 
 struct parser {
     const char *path;
@@ -146,6 +146,16 @@ static enum status set_carrier(struct parser *p, const char *value)
     return bad_value(p, "carrier", value, "auto, udp (routable) or l2 (Ethernet frames, one LAN)");
 }
 
+static enum status set_frame(struct parser *p, const char *value)
+{
+    static const char wanted[] = "auto, or the largest frame of a link in bytes: 548 to 8972";
+    uint32_t bytes = 0;
+    if (strcmp(value, "auto") != 0 && (!value_number(value, 8972, &bytes) || bytes < 548))
+        return bad_value(p, "frame", value, wanted);
+    p->info->node.frame = (uint16_t)bytes;
+    return OK;
+}
+
 /// A key is a secret: it is not shown, not even a wrong one.
 static enum status bad_key(struct parser *p, const char *name)
 {
@@ -259,19 +269,13 @@ static enum status set_unsafe_interrupts(struct parser *p, const char *value)
 }
 
 static const struct key node_table[] = {
-    {"name", false, set_node_name},
-    {"role", false, set_role},
-    {"address", false, set_address},
-    {"gateway", false, set_gateway},
-    {"peer", false, set_peer},
-    {"console", false, set_console},
-    {"key", false, set_key},
-    {"psk", false, set_psk},
-    {"security", false, set_security},
-    {"lend", true, set_lend},
-    {"nic", false, set_node_nic},
-    {"carrier", false, set_carrier},
-    {"unsafe-interrupts", false, set_unsafe_interrupts},
+    {"name", false, set_node_name},    {"role", false, set_role},
+    {"address", false, set_address},   {"gateway", false, set_gateway},
+    {"peer", false, set_peer},         {"console", false, set_console},
+    {"key", false, set_key},           {"psk", false, set_psk},
+    {"security", false, set_security}, {"lend", true, set_lend},
+    {"nic", false, set_node_nic},      {"carrier", false, set_carrier},
+    {"frame", false, set_frame},       {"unsafe-interrupts", false, set_unsafe_interrupts},
 };
 
 // [guest NAME]

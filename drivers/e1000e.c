@@ -6,7 +6,7 @@
 #include "rt/log.h"
 
 static const struct intel_model model = {
-    .name = "e1000e", .rx_base = INTEL_RX_BASE, .tx_base = INTEL_TX_BASE};
+    .name = "e1000e", .rx_base = INTEL_RX_BASE, .tx_base = INTEL_TX_BASE, .largest = INTEL_JUMBO};
 static const struct intel_eerd eerd = {.done = 1u << 1, .address_shift = 2};
 
 /// Values the datasheet asks for although reset leaves others (as Linux's e1000e sets them), and who drives

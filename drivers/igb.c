@@ -8,7 +8,7 @@
 #include "rt/log.h"
 
 static const struct intel_model model = {
-    .name = "igb", .rx_base = IGB_RX_BASE, .tx_base = IGB_TX_BASE, .advanced = true};
+    .name = "igb", .rx_base = IGB_RX_BASE, .tx_base = IGB_TX_BASE, .largest = INTEL_JUMBO, .advanced = true};
 
 enum status igb_start(struct pci_device *dev, struct nic **nic)
 {

@@ -18,8 +18,11 @@
 _Static_assert(INTEL_RX_COUNT * 16 + INTEL_TX_COUNT * 16 <= RINGS_FRAMES * FRAME_SIZE, "rings fit");
 _Static_assert(sizeof(struct intel_nic) <= SELF_FRAMES * FRAME_SIZE, "state fits");
 
-static const size_t rx_frames = INTEL_RX_COUNT * INTEL_BUFFER / FRAME_SIZE;
-static const size_t tx_frames = INTEL_TX_COUNT * INTEL_BUFFER / FRAME_SIZE;
+// Behind the last buffer there is room for the rest of a frame that begins in it (drivers/intel_ring.c).
+static const size_t rx_frames = (INTEL_RX_COUNT + INTEL_SLOTS - 1) * INTEL_BUFFER / FRAME_SIZE;
+static const size_t tx_frames = (INTEL_TX_COUNT + INTEL_SLOTS - 1) * INTEL_BUFFER / FRAME_SIZE;
+_Static_assert((INTEL_SLOTS - 1) * INTEL_BUFFER % FRAME_SIZE == 0, "whole frames");
+_Static_assert(INTEL_JUMBO + NIC_HEADER_MAX <= INTEL_SLOTS * INTEL_BUFFER, "a frame fits into its buffers");
 
 uint32_t intel_read(const struct intel_nic *n, uint32_t reg)
 {
@@ -68,6 +71,7 @@ enum status intel_probe(struct pci_device *dev, const struct intel_model *model,
     n->model = model;
     n->nic.mtu = 1500;
     n->nic.places = INTEL_TX_COUNT - 1;
+    n->nic.largest = model->largest;
     n->nic.name = n->name;
     size_t length = strlen(model->name);
     memcpy(n->name, model->name, length);

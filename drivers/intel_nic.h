@@ -10,12 +10,15 @@
 #define INTEL_RX_COUNT 256u // descriptors; powers of two, multiples of 8 (RDLEN and TDLEN count 128 bytes)
 #define INTEL_TX_COUNT 128u
 #define INTEL_BUFFER   2048u // bytes of one buffer = RCTL.BSIZE
+#define INTEL_SLOTS    5u    // buffers of one frame, at most
+#define INTEL_JUMBO    9000u // largest payload, where jumbo frames are used
 #define INTEL_NAME_MAX 32
 
 /// What differs between the families.
 struct intel_model {
     const char *name;
     uint16_t rx_base, tx_base; // registers of queue 0
+    uint16_t largest;          // payload
     bool advanced;             // descriptors: advanced, not legacy
 };
 
@@ -38,9 +41,11 @@ struct intel_nic {
     struct intel_rx_desc *rx;
     uint8_t *rx_buffers;
     phys_t rx_buffers_phys;
-    uint32_t rx_head; // next descriptor the device will have filled
+    uint32_t rx_head;  // next descriptor the device will have filled
+    uint32_t rx_start; // where the frame began that it belongs to; from here on the device has no descriptors
+    uint32_t rx_size;  // bytes of that frame so far
+    bool rx_bad;       // that frame is dropped at its end
     bool polling;
-    bool rx_in_frame;  // a frame that did not fit in one buffer is being dropped
     uint64_t wake_ns;  // when the PHY is looked at if there is no link by then; UINT64_MAX: done
     uint64_t check_ns; // when link state and error counters are read next
 

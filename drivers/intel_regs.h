@@ -71,6 +71,7 @@
 #define INTEL_CRCERRS                  0x4000 // statistics: reading clears them
 #define INTEL_MPC                      0x4010
 #define INTEL_RXCSUM                   0x5000
+#define IGB_RLPML                      0x5004 // largest frame, FCS included, when RCTL.LPE is set
 #define INTEL_MTA                      0x5200 // 128 registers
 #define INTEL_RAL0                     0x5400 // 16 pairs (82540), RAH behind each
 #define INTEL_RAH0                     0x5404

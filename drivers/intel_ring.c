@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Frames in and out of an e1000-family controller: one fixed buffer a descriptor, copied on the way out and
-// handed over in place on the way in. Must not know what is in a frame, nor which model this is. Invariants:
-// the device owns receive descriptors [RDH, RDT) and transmit descriptors [TDH, TDT); one descriptor of each
-// ring stays ours, so that full and empty differ. A transmit descriptor is ours again when its DD is set:
-// nothing is reclaimed, sending just looks at the next one. Lengths the device writes are checked against the
-// buffer.
+// Frames in and out of an e1000-family controller: one fixed buffer a descriptor; those of a jumbo frame
+// follow each other in memory, copied on the way out and handed over in place on the way in. Must not know
+// what is in a frame, nor which model this is. Invariants: the device owns receive descriptors [RDH, RDT) and
+// transmit descriptors [TDH, TDT); one descriptor of each ring stays ours, so that full and empty differ. A
+// transmit descriptor is ours again when its DD is set: nothing is reclaimed, sending just looks at the next
+// one. Lengths the device writes are checked against the buffer.
 #include "drivers/hw.h"
 #include "drivers/intel_nic.h"
 #include "rt/log.h"
@@ -12,6 +12,7 @@
 #include "rt/time.h"
 
 #define ETHERNET_HEADER 14u
+#define ETHERNET_FCS    4u
 #define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
 #define LINK_CHECK_NS   10000000u
 #define NEGOTIATION_NS  5000000000u // more than auto-negotiation takes
@@ -38,39 +39,53 @@ static void check_link(struct intel_nic *n)
         log_info("nic", "%s: link down", n->name);
 }
 
+/// Hands `slots` buffers from `tail` on to the device, in which one frame of `size` bytes lies in one piece.
+static void describe(struct intel_nic *n, uint32_t tail, uint32_t slots, uint32_t size)
+{
+    uint64_t payload = n->model->advanced ? IGB_TXD_PAYLEN(size) : 0; // in the first descriptor of a frame
+    for (uint32_t i = 0; i < slots; i++) {
+        volatile struct intel_tx_desc *d =
+            (volatile struct intel_tx_desc *)&n->tx[(tail + i) & (INTEL_TX_COUNT - 1)];
+        bool last = i == slots - 1;
+        uint32_t length = last ? size - i * INTEL_BUFFER : INTEL_BUFFER;
+        d->address = n->tx_buffers_phys + (tail + i) * INTEL_BUFFER;
+        d->control = length | n->tx_command | payload | (last ? INTEL_TXD_EOP : 0);
+        payload = 0;
+    }
+}
+
 static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
 {
     struct intel_nic *n = intel_of(nic);
     uint32_t tail = n->tx_tail;
-    uint32_t next = (tail + 1) & (INTEL_TX_COUNT - 1);
     uint8_t *start = n->tx_buffers + tail * INTEL_BUFFER;
-    size_t size = 0, most = nic->mtu + NIC_HEADER_MAX;
+    size_t size = 0, most = (size_t)n->model->largest + NIC_HEADER_MAX;
     if (!n->up)
         return ERR_LINK_DOWN;
+    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
+        if (p->size > most - size)
+            return ERR_RANGE;
+        size += p->size;
+    }
+    if (size < ETHERNET_HEADER)
+        return ERR_RANGE;
+    uint32_t slots = size <= INTEL_BUFFER ? 1 : (uint32_t)(size + INTEL_BUFFER - 1) / INTEL_BUFFER;
+    uint32_t next = (tail + slots) & (INTEL_TX_COUNT - 1); // when this one is done, all before it are
     if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
         nic->stats.tx_busy++;
         return ERR_BUSY;
     }
+    uint8_t *at = start;
     for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
-        size_t piece = p->size;
-        if (piece > most - size)
-            return ERR_RANGE;
-        memory_copy(start + size, p->bytes, piece);
-        size += piece;
+        memory_copy(at, p->bytes, p->size);
+        at += p->size;
     }
     if (size < ETHERNET_MIN) {
         // Not left to TCTL.PSP: the 8254x pads with bytes of older frames.
-        if (size < ETHERNET_HEADER)
-            return ERR_RANGE;
-        memory_fill(start + size, 0, ETHERNET_MIN - size);
+        memory_fill(at, 0, ETHERNET_MIN - size);
         size = ETHERNET_MIN;
     }
-    uint64_t control = size | n->tx_command;
-    if (n->model->advanced) {
-        control |= IGB_TXD_PAYLEN(size);
-        n->tx[tail].address = n->tx_buffers_phys + tail * INTEL_BUFFER; // the write-back may be over it
-    }
-    *(volatile uint64_t *)&n->tx[tail].control = control;
+    describe(n, tail, slots, (uint32_t)size);
     n->tx_tail = next;
     nic->stats.tx_frames++;
     nic->stats.tx_bytes += size;
@@ -97,23 +112,39 @@ static struct outcome outcome_of(const struct intel_nic *n, uint64_t result)
                             .length = INTEL_RXD_LENGTH(result)};
 }
 
-/// One filled buffer: hands the frame on, or drops and counts it.
-static void take(struct intel_nic *n, const uint8_t *frame, struct outcome o)
+/// The frame that began at rx_start is whole, unless the device says otherwise: hands it on, or drops and
+/// counts it.
+static void take(struct intel_nic *n, bool bad)
 {
     struct nic *nic = &n->nic;
-    uint32_t length = o.length;
-    bool first = !n->rx_in_frame;
-    n->rx_in_frame = !o.last;
-    if (!o.last)
-        return; // LPE is off: a device that does so breaks its own rules, and the frame is dropped at its end
-    if (!first || o.bad || length < ETHERNET_HEADER || length > nic->mtu + NIC_HEADER_MAX) {
+    uint32_t size = n->rx_size, before_end = (INTEL_RX_COUNT - n->rx_start) * INTEL_BUFFER;
+    if (bad || size < ETHERNET_HEADER || size > (uint32_t)n->model->largest + NIC_HEADER_MAX) {
         nic->stats.rx_errors++;
         return;
     }
+    if (size > before_end) // its rest is in the first buffers
+        memory_copy(n->rx_buffers + INTEL_RX_COUNT * INTEL_BUFFER, n->rx_buffers, size - before_end);
     nic->stats.rx_frames++;
-    nic->stats.rx_bytes += length;
+    nic->stats.rx_bytes += size;
     if (nic->receive)
-        nic->receive(nic->receive_ctx, frame, length);
+        nic->receive(nic->receive_ctx, n->rx_buffers + n->rx_start * INTEL_BUFFER, size);
+}
+
+/// One filled buffer.
+static void buffer_filled(struct intel_nic *n, struct outcome o)
+{
+    n->rx_size += o.length;
+    // All but a frame's last are full. What never ends, or is too long, gives its buffers back at once.
+    n->rx_bad |= o.length > INTEL_BUFFER || (!o.last && o.length != INTEL_BUFFER) ||
+                 n->rx_size > INTEL_SLOTS * INTEL_BUFFER;
+    n->rx_head = (n->rx_head + 1) & (INTEL_RX_COUNT - 1);
+    if (o.last)
+        take(n, o.bad || n->rx_bad);
+    if (o.last || n->rx_bad) {
+        n->rx_start = n->rx_head;
+        n->rx_size = 0;
+    }
+    n->rx_bad &= !o.last;
 }
 
 static unsigned poll(struct nic *nic, unsigned budget)
@@ -125,23 +156,20 @@ static unsigned poll(struct nic *nic, unsigned budget)
     if (time_ns() >= n->check_ns)
         check_link(n);
     uint64_t received = nic->stats.rx_frames;
-    uint32_t head = n->rx_head;
-    unsigned taken = 0;
-    for (; taken < budget && taken < INTEL_RX_COUNT; taken++) {
+    uint32_t start = n->rx_start;
+    for (unsigned taken = 0; taken < budget && taken < INTEL_RX_COUNT; taken++) {
+        uint32_t head = n->rx_head;
         volatile struct intel_rx_desc *d = &n->rx[head];
         struct outcome o = outcome_of(n, d->result); // read once: the device's memory may change under us
         if (!o.done)
             break;
         __atomic_signal_fence(__ATOMIC_ACQUIRE); // x86 loads stay in order, the compiler's must too
-        take(n, n->rx_buffers + head * INTEL_BUFFER, o);
         d->address = n->rx_buffers_phys + head * INTEL_BUFFER;
         d->result = 0;
-        head = (head + 1) & (INTEL_RX_COUNT - 1);
+        buffer_filled(n, o);
     }
-    if (taken) {
-        n->rx_head = head;
-        hw_write32(n->rdt, (head - 1) & (INTEL_RX_COUNT - 1));
-    }
+    if (n->rx_start != start)
+        hw_write32(n->rdt, (n->rx_start - 1) & (INTEL_RX_COUNT - 1));
     n->polling = false;
     return (unsigned)(nic->stats.rx_frames - received);
 }
@@ -220,13 +248,13 @@ static void rings_start(struct intel_nic *n)
     for (uint32_t i = 0; i < INTEL_TX_COUNT; i++)
         n->tx[i] =
             (struct intel_tx_desc){.address = n->tx_buffers_phys + i * INTEL_BUFFER, .control = INTEL_TXD_DD};
-    n->rx_head = n->tx_tail = 0;
-    n->rx_in_frame = false;
+    n->rx_head = n->rx_start = n->rx_size = n->tx_tail = 0;
+    n->rx_bad = false;
 
     uint32_t rx = n->model->rx_base, tx = n->model->tx_base;
     n->rdt = n->regs + rx + INTEL_DT;
     n->tdt = n->regs + tx + INTEL_DT;
-    n->tx_command = INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS | (n->model->advanced ? IGB_TXD_DATA : 0);
+    n->tx_command = INTEL_TXD_IFCS | INTEL_TXD_RS | (n->model->advanced ? IGB_TXD_DATA : 0);
     queue_start(n, tx, n->rings_phys + INTEL_RX_COUNT * sizeof(struct intel_rx_desc),
                 INTEL_TX_COUNT * sizeof(struct intel_tx_desc));
     queue_start(n, rx, n->rings_phys, INTEL_RX_COUNT * sizeof(struct intel_rx_desc));
@@ -275,7 +303,11 @@ void intel_start(struct intel_nic *n)
                     0x40u << INTEL_TCTL_COLD_SHIFT);
     queues_enable(n);
     // Written once: QEMU's 82540EM delivers nothing for a second after each write of RCTL.
-    intel_write(n, INTEL_RCTL, INTEL_RCTL_EN | INTEL_RCTL_BAM | INTEL_RCTL_BSIZE_2048 | INTEL_RCTL_SECRC);
+    uint32_t jumbo = n->model->largest > n->nic.mtu ? INTEL_RCTL_LPE : 0;
+    if (jumbo && n->model->advanced)
+        intel_write(n, IGB_RLPML, n->model->largest + NIC_HEADER_MAX + ETHERNET_FCS);
+    intel_write(n, INTEL_RCTL,
+                INTEL_RCTL_EN | INTEL_RCTL_BAM | INTEL_RCTL_BSIZE_2048 | INTEL_RCTL_SECRC | jumbo);
     hw_write32(n->rdt, INTEL_RX_COUNT - 1);
     n->wake_ns = time_ns() + NEGOTIATION_NS;
     check_link(n);

@@ -20,6 +20,9 @@
 #define RX_COUNT        256u
 #define TX_COUNT        128u
 #define BUFFER          2048u
+#define JUMBO           9000u // largest payload, where the device says that it takes so much
+#define JUMBO_BUFFER    10240u
+#define JUMBO_SHARE     2u // of the buffers that there are of the usual size: so many fewer
 #define CHECK_NS        10000000u
 #define RESTART_NS      1000000000u
 #define NAME_MAX        36
@@ -43,6 +46,8 @@ struct virtio_net {
     struct virtq rx, tx, ctrl;
     phys_t rx_phys, tx_phys, command_phys;
     uint8_t *rx_buffers, *tx_buffers;
+    uint32_t buffer; // bytes of one of them
+    uint16_t rx_count, tx_count;
     volatile struct command *command;
     uint16_t tx_free[TX_COUNT], tx_free_count;
     bool up;     // carrier, as last seen
@@ -55,8 +60,7 @@ struct virtio_net {
 };
 _Static_assert(sizeof(struct virtio_net) <= SELF_FRAMES * FRAME_SIZE, "state fits");
 
-static const size_t rx_frames = RX_COUNT * BUFFER / FRAME_SIZE;
-static const size_t tx_frames = TX_COUNT * BUFFER / FRAME_SIZE;
+_Static_assert(HEADER + NIC_HEADER_MAX + JUMBO <= JUMBO_BUFFER, "a jumbo frame fits");
 
 static struct virtio_net *of(struct nic *nic)
 {
@@ -122,6 +126,12 @@ static void promiscuous(struct nic *nic, bool on)
 
 // ---- Start
 
+static void free_frames(phys_t base, size_t count)
+{
+    if (base != FRAME_NONE)
+        frames_free(base, count);
+}
+
 static bool start_queue(struct virtio_net *n, struct virtq *q, enum virtio_net_queue index, uint16_t size)
 {
     if (virtq_start(q, &n->device, (uint16_t)index, size, n->device.dev->cap_msix != 0) == OK)
@@ -133,13 +143,14 @@ static bool start_queue(struct virtio_net *n, struct virtq *q, enum virtio_net_q
 static void fill_rings(struct virtio_net *n)
 {
     for (uint16_t i = 0; i < n->rx.size; i++) {
-        n->rx.desc[i] =
-            (struct virtq_desc){.addr = n->rx_phys + i * BUFFER, .len = BUFFER, .flags = VIRTQ_DESC_F_WRITE};
+        n->rx.desc[i] = (struct virtq_desc){
+            .addr = n->rx_phys + i * n->buffer, .len = n->buffer, .flags = VIRTQ_DESC_F_WRITE};
         virtq_give(&n->rx, i);
     }
     for (uint16_t i = 0; i < n->tx.size; i++) {
-        memory_fill(n->tx_buffers + i * BUFFER, 0, HEADER); // no checksum or segmentation is asked for, ever
-        n->tx.desc[i] = (struct virtq_desc){.addr = n->tx_phys + i * BUFFER};
+        memory_fill(n->tx_buffers + i * n->buffer, 0,
+                    HEADER); // no checksum or segmentation is asked for, ever
+        n->tx.desc[i] = (struct virtq_desc){.addr = n->tx_phys + i * n->buffer};
         n->tx_free[i] = (uint16_t)(n->tx.size - 1 - i);
     }
     n->tx_free_count = n->tx.size;
@@ -169,6 +180,39 @@ static void check_link(struct virtio_net *n)
     log_info("nic", "%s: link %s", n->name, up ? "up" : "down");
 }
 
+static size_t frames_of(const struct virtio_net *n, unsigned buffers)
+{
+    return (size_t)buffers * n->buffer / FRAME_SIZE;
+}
+
+/// Large enough for what the device may send, for as long as there is the device. False: no memory.
+static bool take_buffers(struct virtio_net *n, bool jumbo)
+{
+    n->buffer = jumbo ? JUMBO_BUFFER : BUFFER;
+    n->rx_count = jumbo ? RX_COUNT / JUMBO_SHARE : RX_COUNT;
+    n->tx_count = jumbo ? TX_COUNT / JUMBO_SHARE : TX_COUNT;
+    phys_t rx = frames_alloc_dirty(frames_of(n, n->rx_count), FRAME_SIZE, 0);
+    phys_t tx = frames_alloc_dirty(frames_of(n, n->tx_count), FRAME_SIZE, 0);
+    if (rx == FRAME_NONE || tx == FRAME_NONE) {
+        free_frames(rx, frames_of(n, n->rx_count));
+        free_frames(tx, frames_of(n, n->tx_count));
+        return false;
+    }
+    n->rx_phys = rx;
+    n->tx_phys = tx;
+    n->rx_buffers = phys_to_virt(rx);
+    n->tx_buffers = phys_to_virt(tx);
+    return true;
+}
+
+static uint32_t device_mtu(const struct virtio_net *n)
+{
+    uint32_t mtu = 1500;
+    if (n->device.features & VIRTIO_NET_F_MTU)
+        mtu = hw_read16(n->device.config + VIRTIO_NET_CONFIG_MTU);
+    return mtu > JUMBO ? JUMBO : mtu;
+}
+
 /// 3.1.1, from the reset to DRIVER_OK, in this order. What fails is logged.
 static enum status bring_up(struct virtio_net *n)
 {
@@ -183,12 +227,14 @@ static enum status bring_up(struct virtio_net *n)
         log_error("nic", "%s: it is not virtio 1.0, or has no station address", n->name);
         return s;
     }
-    uint32_t mtu = 1500;
-    if (v->features & VIRTIO_NET_F_MTU) {
-        uint32_t its = hw_read16(v->config + VIRTIO_NET_CONFIG_MTU);
-        mtu = its < mtu ? its : mtu;
+    uint32_t largest = device_mtu(n), mtu = largest < 1500 ? largest : 1500;
+    if (!n->rx_buffers && !take_buffers(n, largest > 1500)) {
+        log_error("nic", "%s: no memory for its buffers", n->name);
+        return ERR_NOMEM;
     }
+    uint32_t room = n->buffer - HEADER - NIC_HEADER_MAX;
     n->nic.mtu = (uint16_t)mtu;
+    n->nic.largest = (uint16_t)(largest < room ? largest : room);
     for (uint32_t i = 0; i < 6; i++)
         n->nic.mac[i] = hw_read8(v->config + VIRTIO_NET_CONFIG_MAC + i);
     if (n->nic.mac[0] & 1 || mtu < 68) {
@@ -197,8 +243,8 @@ static enum status bring_up(struct virtio_net *n)
     }
     n->has_ctrl = v->features & VIRTIO_NET_F_CTRL_VQ && v->features & VIRTIO_NET_F_CTRL_RX;
     if ((v->dev->cap_msix && !virtio_device_config_interrupt(v)) ||
-        !start_queue(n, &n->rx, VIRTIO_NET_RX, RX_COUNT) ||
-        !start_queue(n, &n->tx, VIRTIO_NET_TX, TX_COUNT) ||
+        !start_queue(n, &n->rx, VIRTIO_NET_RX, n->rx_count) ||
+        !start_queue(n, &n->tx, VIRTIO_NET_TX, n->tx_count) ||
         (n->has_ctrl && !start_queue(n, &n->ctrl, VIRTIO_NET_CTRL, 2)))
         return ERR_UNSUPPORTED;
     fill_rings(n);
@@ -255,7 +301,7 @@ static unsigned reclaim(struct virtio_net *n)
 static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
 {
     struct virtio_net *n = of(nic);
-    size_t size = 0, most = nic->mtu + NIC_HEADER_MAX;
+    size_t size = 0, most = nic_largest(nic) + NIC_HEADER_MAX;
     if (!n->up)
         return ERR_LINK_DOWN;
     if (n->tx_free_count == 0 && reclaim(n) == 0) {
@@ -263,7 +309,7 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
         return n->broken ? ERR_LINK_DOWN : ERR_BUSY;
     }
     uint16_t id = n->tx_free[n->tx_free_count - 1];
-    uint8_t *frame = n->tx_buffers + id * BUFFER + HEADER;
+    uint8_t *frame = n->tx_buffers + id * n->buffer + HEADER;
     for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
         size_t piece = p->size;
         if (piece > most - size)
@@ -290,7 +336,7 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
 static void take(struct virtio_net *n, const uint8_t *frame, uint32_t len)
 {
     struct nic *nic = &n->nic;
-    if (len < HEADER + ETHERNET_HEADER || len > HEADER + NIC_HEADER_MAX + nic->mtu) {
+    if (len < HEADER + ETHERNET_HEADER || len > HEADER + NIC_HEADER_MAX + nic_largest(nic)) {
         nic->stats.rx_errors++;
         return;
     }
@@ -319,7 +365,7 @@ static unsigned poll(struct nic *nic, unsigned budget)
             fall(n, "its receive queue makes no sense");
             break;
         }
-        take(n, n->rx_buffers + id * BUFFER + HEADER, len);
+        take(n, n->rx_buffers + id * n->buffer + HEADER, len);
         if (!n->broken)
             virtq_give(&n->rx, id);
     }
@@ -385,24 +431,14 @@ static const struct nic_ops ops = {.send = send,
 
 static enum status take_memory(struct virtio_net *n)
 {
-    n->rx_phys = frames_alloc_dirty(rx_frames, FRAME_SIZE, 0);
-    n->tx_phys = frames_alloc_dirty(tx_frames, FRAME_SIZE, 0);
     n->command_phys = frames_alloc(1, FRAME_SIZE, 0);
     enum status s = virtq_alloc(&n->rx);
     s = s == OK ? virtq_alloc(&n->tx) : s;
     s = s == OK ? virtq_alloc(&n->ctrl) : s;
-    if (s != OK || n->rx_phys == FRAME_NONE || n->tx_phys == FRAME_NONE || n->command_phys == FRAME_NONE)
+    if (s != OK || n->command_phys == FRAME_NONE)
         return ERR_NOMEM;
-    n->rx_buffers = phys_to_virt(n->rx_phys);
-    n->tx_buffers = phys_to_virt(n->tx_phys);
     n->command = phys_to_virt(n->command_phys);
     return OK;
-}
-
-static void free_frames(phys_t base, size_t count)
-{
-    if (base != FRAME_NONE)
-        frames_free(base, count);
 }
 
 static void give_memory_back(struct virtio_net *n)
@@ -410,8 +446,10 @@ static void give_memory_back(struct virtio_net *n)
     virtq_free(&n->rx);
     virtq_free(&n->tx);
     virtq_free(&n->ctrl);
-    free_frames(n->rx_phys, rx_frames);
-    free_frames(n->tx_phys, tx_frames);
+    if (n->rx_buffers) {
+        frames_free(n->rx_phys, frames_of(n, n->rx_count));
+        frames_free(n->tx_phys, frames_of(n, n->tx_count));
+    }
     free_frames(n->command_phys, 1);
     frames_free(virt_to_phys(n), SELF_FRAMES);
 }

@@ -29,4 +29,7 @@ struct carrier {
     MUST_CHECK enum status (*send)(void *ctx, struct carrier_path *path, const void *frame, size_t size);
     /// Largest frame, in bytes (link MTU less the carrier's own headers).
     size_t (*frame_max)(void *ctx);
+    /// The same of jumbo frames: this machine can send and take them, the way to a peer may not. NULL: as
+    /// frame_max.
+    size_t (*frame_most)(void *ctx);
 };

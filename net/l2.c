@@ -76,9 +76,15 @@ static size_t frame_max(void *ctx)
     return (size_t)nic->mtu - (PAYLOAD - SENDER);
 }
 
+static size_t frame_most(void *ctx)
+{
+    (void)ctx;
+    return nic_largest(nic) - (PAYLOAD - SENDER);
+}
+
 static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
 {
-    if (size > frame_max(ctx))
+    if (size > frame_most(ctx))
         return ERR_RANGE;
     uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until) {
@@ -94,7 +100,7 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
 }
 
 const struct carrier l2_carrier = {
-    .name = "l2", .open = path_open, .send = frame_send, .frame_max = frame_max};
+    .name = "l2", .open = path_open, .send = frame_send, .frame_max = frame_max, .frame_most = frame_most};
 
 void l2_carrier_start(struct nic *n)
 {

@@ -19,6 +19,13 @@ void link_start(struct link_node *memory, const char *name, uint32_t boot_id, ui
     node->random = seed;
     node->carrier = carrier;
     node->due = NEVER;
+    node->frame_bytes = node->stride = LINK_FRAME_BYTES;
+    node->frames = node->small[0][0];
+}
+
+struct link_node *link_selected(void)
+{
+    return node;
 }
 
 void link_prefer(const struct carrier *carrier)
@@ -34,7 +41,8 @@ void link_select(struct link_node *selected)
 void link_use_keys(const struct node_keys *keys)
 {
     node->keys = keys;
-    node->capabilities = keys != NULL && crypto_has_aes() ? WIRE_CAP_AESGCM : 0;
+    node->capabilities &= ~WIRE_CAP_AESGCM;
+    node->capabilities |= keys != NULL && crypto_has_aes() ? WIRE_CAP_AESGCM : 0;
 }
 
 const struct node_keys *link_keys(void)
@@ -99,6 +107,7 @@ struct link *link_take(struct link_node *n, const struct carrier *carrier, const
         memset(l, 0, offsetof(struct link, tx));
         l->incarnation = incarnation + 1;
         l->node = n;
+        l->frames = n->frames + i * LINK_FRAMES * n->stride;
         l->events = events;
         l->ctx = ctx;
         l->carrier = carrier;
@@ -287,14 +296,14 @@ void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes,
         return;
     }
     const struct wire_frame *frame = bytes;
-    enum wire_fault fault = size > LINK_FRAME_BYTES ? WIRE_BAD_SIZE : wire_check_frame(bytes, size);
+    enum wire_fault fault = size > node->frame_bytes ? WIRE_BAD_SIZE : wire_check_frame(bytes, size);
     if (fault == WIRE_FINE && frame->type == WIRE_ANNOUNCE)
         fault = WIRE_BAD_TYPE;
     if (fault != WIRE_FINE) {
         node->stats.malformed[fault]++;
         return;
     }
-    if (frame->type != WIRE_DATA && frame->type != WIRE_ACK) {
+    if (frame->type != WIRE_DATA && frame->type != WIRE_ACK && frame->type != WIRE_PROBE) {
         link_handshake_input(node, carrier, peer, frame, now);
         return;
     }
@@ -302,6 +311,8 @@ void link_input(const struct carrier *carrier, uint32_t peer, const void *bytes,
     struct link *l = link_find(node, peer, frame->epoch);
     if (l == NULL)
         stranger(carrier, peer, frame->epoch, now);
+    else if (frame->type == WIRE_PROBE)
+        link_probe_input(l, frame, size, now);
     else
         link_frame_input(l, carrier, frame, size, now);
 }
@@ -329,6 +340,8 @@ void link_frame_input(struct link *l, const struct carrier *carrier, const struc
     }
     l->stats.frames_received++;
     l->stats.bytes_received += size;
+    if (size > l->frame_max)
+        link_frames_proven(l); // the peer knows, and said so in a frame that was lost
     if (!l->host)
         link_use(l, carrier); // the host chooses
     uint32_t incarnation = l->incarnation;
@@ -365,7 +378,7 @@ void link_reschedule(struct link *l)
     } else if (l->carrier_busy) {
         due = 0;
     } else {
-        due = min64(min64(l->rto_due, l->rack_due), l->ack_due);
+        due = min64(min64(l->rto_due, l->rack_due), min64(l->ack_due, l->probe_due));
         due = min64(due, l->last_sent + LINK_KEEPALIVE_MS * 1000000ull);
         due = min64(due, l->state == LINK_FROZEN ? l->frozen_at + LINK_GRACE_MS * 1000000ull
                                                  : link_silence_due(l));
@@ -391,6 +404,7 @@ static void run(struct link *l, uint64_t now)
     if (l->incarnation != incarnation)
         return;
     link_pump(l, now);
+    link_probe(l, now);
     if (now >= l->ack_due || now >= l->last_sent + LINK_KEEPALIVE_MS * 1000000ull)
         link_send_ack(l, now);
     link_reschedule(l);

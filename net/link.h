@@ -115,6 +115,11 @@ struct link_node_stats {
 /// several nodes (simulations do); link_connect, link_listen and the functions below act on the one selected.
 void link_start(struct link_node *node, const char *name, uint32_t boot_id, uint64_t seed,
                 const struct carrier *carrier);
+/// Frames of up to `frame_bytes` (548 to 8972) are made and taken, as far as the carriers and the peer take
+/// them. `memory` is the node's: link_frames_memory(frame_bytes) bytes, aligned to 8, any content; NULL when
+/// frame_bytes is at most 1472, which is also what holds without this call. Before the first link.
+void link_frames(void *memory, size_t frame_bytes);
+size_t link_frames_memory(size_t frame_bytes);
 /// Beside the node's own carrier, links may use this one, which is tried first: a host sends its first HELLO
 /// by it, the next ones by both, and the session is on the carrier whose answer comes first. NULL: there is
 /// none.

@@ -49,15 +49,6 @@ static void send_on(const struct carrier *carrier, struct carrier_path *path, co
         log_debug(ROOM, "handshake frame not sent: %s", status_name(s));
 }
 
-/// What every carrier of this node takes: a session may end up on any of them.
-uint16_t link_own_frame_max(const struct link_node *n)
-{
-    size_t size = n->carrier->frame_max(n->carrier->ctx);
-    size_t other = n->preferred != NULL ? n->preferred->frame_max(n->preferred->ctx) : size;
-    size = other < size ? other : size;
-    return (uint16_t)(size > LINK_FRAME_BYTES ? LINK_FRAME_BYTES : size);
-}
-
 // --- host ---
 
 #define ASK_MAX 6u
@@ -182,7 +173,6 @@ void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32
         return;
     }
     link_use(l, carrier);
-    l->frame_max = (uint16_t)(b->frame_max - (l->sealed ? WIRE_SEAL_BYTES : 0));
     l->peer_boot_id = b->boot_id;
     l->hello_failures = 0;
     l->hello_due = NEVER;
@@ -190,6 +180,7 @@ void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32
     if (l->hello_tries == 1 && !l->sealed) // else it was the arithmetic that took the time
         link_measure(l, now - l->last_sent);
     l->last_heard = l->outstanding_since = now;
+    link_agree(l, b->frame_max, b->capabilities);
     n->stats.opened++;
     log_info(ROOM, "up: %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node, PEER(peer),
              l->epoch, l->frame_max, carrier->name);
@@ -203,7 +194,8 @@ void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32
 // --- remote ---
 
 static void answer_hello(struct link_node *n, const struct carrier *carrier, struct carrier_path *path,
-                         uint32_t epoch, enum wire_hello_status status, uint16_t frame_max, const char *why)
+                         uint32_t epoch, enum wire_hello_status status, uint16_t frame_max,
+                         uint32_t capabilities, const char *why)
 {
     struct framed_hello_ack f = {
         .frame = header(WIRE_HELLO_ACK, sizeof f, epoch),
@@ -211,7 +203,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, str
                  .status = (uint8_t)status,
                  .version = WIRE_VERSION,
                  .frame_max = frame_max,
-                 .capabilities = 0},
+                 .capabilities = capabilities},
     };
     memcpy(f.body.node, n->name, sizeof f.body.node);
     wire_text_set(f.body.why, sizeof f.body.why, why);
@@ -239,12 +231,12 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     struct carrier_path path = {.peer = peer};
     carrier->open(carrier->ctx, &path);
     if (l != NULL && l->epoch == frame->epoch && l->path.peer == peer) { // our answer was lost, or both came
-        answer_hello(n, carrier, &path, l->epoch, HELLO_OK, l->frame_max, "");
+        answer_hello(n, carrier, &path, l->epoch, HELLO_OK, l->agreed, l->capabilities, "");
         return;
     }
     if (l != NULL && l->path.peer != peer && now < l->last_heard + LINK_KEEPALIVE_MS * 2 * MS) {
         n->stats.refused++;
-        answer_hello(n, carrier, &path, frame->epoch, HELLO_REFUSED, 0,
+        answer_hello(n, carrier, &path, frame->epoch, HELLO_REFUSED, 0, 0,
                      "a host of this name is connected from another address");
         return;
     }
@@ -252,13 +244,13 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
         return; // an old one that comes late
     if (b->version_min > WIRE_VERSION || b->version_max < WIRE_VERSION) {
         n->stats.refused++;
-        answer_hello(n, carrier, &path, frame->epoch, HELLO_VERSION, 0,
+        answer_hello(n, carrier, &path, frame->epoch, HELLO_VERSION, 0, 0,
                      "this remote speaks protocol version 1 only");
         return;
     }
     if (strncmp(b->to, n->name, WIRE_NAME_MAX) != 0) {
         n->stats.refused++;
-        answer_hello(n, carrier, &path, frame->epoch, HELLO_WRONG_NODE, 0, "this is another node");
+        answer_hello(n, carrier, &path, frame->epoch, HELLO_WRONG_NODE, 0, 0, "this is another node");
         return;
     }
     if (l != NULL) {
@@ -271,27 +263,27 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     l = link_take(n, carrier, n->listen_events, NULL, peer, b->node, false);
     if (l == NULL) {
         n->stats.refused++;
-        answer_hello(n, carrier, &path, frame->epoch, HELLO_FULL, 0, "all links of this remote are in use");
+        answer_hello(n, carrier, &path, frame->epoch, HELLO_FULL, 0, 0,
+                     "all links of this remote are in use");
         return;
     }
     if (n->accept(n->accept_arg, l->peer_node, peer, &ctx, &why) != OK) {
         link_give(l);
         n->stats.refused++;
-        answer_hello(n, carrier, &path, frame->epoch, HELLO_REFUSED, 0, why);
+        answer_hello(n, carrier, &path, frame->epoch, HELLO_REFUSED, 0, 0, why);
         return;
     }
     l->ctx = ctx;
     l->attempt = b->attempt;
     l->peer_boot_id = b->boot_id;
-    l->frame_max = link_own_frame_max(n);
-    if (b->frame_max < l->frame_max)
-        l->frame_max = b->frame_max;
     l->state = LINK_UP;
     link_reset(l, frame->epoch, now);
+    uint16_t own = link_own_frame_max(n);
+    link_agree(l, b->frame_max < own ? b->frame_max : own, b->capabilities & n->capabilities);
     n->stats.opened++;
     log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
              PEER(peer), l->epoch, l->frame_max, carrier->name);
-    answer_hello(n, carrier, &l->path, l->epoch, HELLO_OK, l->frame_max, "");
+    answer_hello(n, carrier, &l->path, l->epoch, HELLO_OK, l->agreed, l->capabilities, "");
     link_reschedule(l);
     l->in_callback++;
     l->events->up(l->ctx, l);

@@ -6,6 +6,7 @@
 //   link_handshake.c  HELLO, HELLO_ACK, BYE; epochs; freeze, grace period, down
 //   link_reliable.c   sequence, acknowledgement, retransmission, rate
 //   link_records.c    records into frames, frames into records
+//   link_probe.c      how large frames may be
 //   link_sealed.c     the same with keys: sealed frames, Noise in HELLO and HELLO_ACK
 //
 // Invariants of the sender: una <= nxt <= tail (serial numbers). [una, nxt) was sent at least once and is
@@ -22,10 +23,12 @@
 #define LINK_POOL     8u  // links of one node
 #define LINK_TX_SLOTS 64u // frames kept or queued per link; power of two
 #define LINK_FRAME_BYTES                                                                                     \
-    1472u // largest frame this implementation makes or takes: Ethernet's 1500 less IPv4 and UDP headers
+    1472u // largest frame that passes everywhere: Ethernet's 1500 less IPv4 and UDP headers
+#define LINK_STRIDE(frame_bytes) (((frame_bytes) + 7u) & ~(size_t)7)
 #define LINK_TX_RESERVE                                                                                      \
     28u // remote: slots kept free for what answers one full frame of requests; worst case: frames of
-        // 548 bytes, 26 requests of 20 bytes, each answered by 264 bytes, one to a frame
+        // 548 bytes, 26 requests of 20 bytes, each answered by 264 bytes, one to a frame (larger frames need
+        // 15, as long as answers have them too)
 #define LINK_TX_EVENTS 4u // remote: and these for interrupts while DMA_DATA comes in bulk
 _Static_assert(LINK_TX_SLOTS >= WIRE_WINDOW + LINK_TX_RESERVE + LINK_TX_EVENTS,
                "the window must be able to move while answers wait");
@@ -64,6 +67,7 @@ struct link_pending {
     uint32_t epoch, peer, boot_id, attempt; // epoch 0: free
     uint64_t since;
     uint16_t frame_max;
+    uint32_t capabilities;
     char host[WIRE_NAME_MAX];
     uint8_t mac[WIRE_MAC_BYTES]; // of the HELLO: the same again gets the same answer
     struct seal seal;
@@ -74,8 +78,8 @@ struct link_pending {
 struct link_sealing {
     struct link_pending pending[LINK_PENDING];
     struct limit mac, handshake, sources[LINK_SOURCES], complaints;
-    uint8_t out[LINK_FRAME_BYTES + CRYPTO_SLACK]; // one frame on its way through a seal
-    uint8_t in[LINK_FRAME_BYTES + CRYPTO_SLACK];
+    uint8_t out[WIRE_FRAME_MAX + CRYPTO_SLACK]; // one frame on its way through a seal
+    uint8_t in[WIRE_FRAME_MAX + CRYPTO_SLACK];
 };
 
 struct link {
@@ -91,7 +95,10 @@ struct link {
     uint8_t in_callback;  // depth: link_close inside a callback must not pull the ground away
     uint32_t incarnation; // changes with every epoch and close: callbacks check it
     uint32_t epoch, peer_boot_id;
-    uint16_t frame_max; // agreed
+    uint16_t frame_max;  // of frames that this end sends, before they are sealed
+    uint16_t frame_goal; // what it becomes when a probe has passed; 0: it stays
+    uint16_t agreed;     // in HELLO and HELLO_ACK; the peer sends no larger ones
+    uint32_t capabilities;
     struct carrier_path path;
     char peer_node[WIRE_NAME_MAX];
 
@@ -116,9 +123,11 @@ struct link {
     uint32_t backoff;
     uint64_t srtt, rttvar, rto;
     uint64_t rto_due, rack_due; // ~0: none
-    uint32_t rack_sequence;     // of the frame that rack_sent is about: frames of one flush leave in the same
-                                // nanosecond
-    uint64_t rack_sent;         // newest sent_ns that is known to have arrived
+    uint64_t probe_due;         // host: next PROBE; ~0: none
+    uint32_t probe_tries;
+    uint32_t rack_sequence; // of the frame that rack_sent is about: frames of one flush leave in the same
+                            // nanosecond
+    uint64_t rack_sent;     // newest sent_ns that is known to have arrived
     uint64_t last_sent;
 
     // receiver
@@ -132,9 +141,9 @@ struct link {
     struct link_stats stats;
     struct tx_slot tx[LINK_TX_SLOTS];
     uint16_t rx_size[WIRE_WINDOW];
-    uint8_t tx_frame[LINK_TX_SLOTS][LINK_FRAME_BYTES];
-    uint8_t rx_frame[WIRE_WINDOW][LINK_FRAME_BYTES];
+    uint8_t *frames; // LINK_TX_SLOTS of the sender, WIRE_WINDOW of the receiver, node->stride apart
 };
+#define LINK_FRAMES (LINK_TX_SLOTS + WIRE_WINDOW)
 
 struct link_node {
     char name[WIRE_NAME_MAX];
@@ -151,7 +160,12 @@ struct link_node {
     const struct node_keys *keys; // NULL: plain frames only
     uint32_t capabilities;        // WIRE_CAP_* that this node offers and takes
     struct link_sealing sealing;
+    size_t frame_bytes; // largest frame this node takes
+    size_t stride;
+    uint8_t *frames; // of all links: `small`, or link_frames' memory
+    uint8_t probe[WIRE_FRAME_MAX];
     struct link links[LINK_POOL];
+    uint8_t small[LINK_POOL][LINK_FRAMES][LINK_FRAME_BYTES];
 };
 
 #define NEVER (~0ull)
@@ -162,7 +176,11 @@ static inline struct tx_slot *link_slot(struct link *l, uint32_t sequence)
 }
 static inline uint8_t *link_frame(struct link *l, uint32_t sequence)
 {
-    return l->tx_frame[sequence % LINK_TX_SLOTS];
+    return l->frames + sequence % LINK_TX_SLOTS * l->node->stride;
+}
+static inline uint8_t *link_rx_frame(struct link *l, uint32_t sequence)
+{
+    return l->frames + (LINK_TX_SLOTS + sequence % WIRE_WINDOW) * l->node->stride;
 }
 static inline uint32_t link_outstanding(const struct link *l)
 {
@@ -174,6 +192,7 @@ static inline uint32_t link_free_slots(const struct link *l)
 }
 
 // link.c
+struct link_node *link_selected(void);
 struct link *link_take(struct link_node *node, const struct carrier *carrier,
                        const struct link_events *events, void *ctx, uint32_t peer, const char *peer_node,
                        bool host);
@@ -206,7 +225,6 @@ struct link *link_connecting(struct link_node *n, uint32_t peer, uint32_t epoch)
 void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32_t peer,
                       const struct wire_frame *frame, uint64_t now);
 void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now);
-uint16_t link_own_frame_max(const struct link_node *n);
 void link_bye(struct link_node *node, struct link *l, const struct carrier *carrier, uint32_t peer,
               uint32_t epoch, enum wire_bye_reason reason, const char *why);
 /// The epoch is over: host goes back to CONNECTING, remote's link is given back; `down` is called.
@@ -225,6 +243,18 @@ MUST_CHECK enum status link_sealed_hello(struct link *l, const struct wire_frame
 const void *link_seal(struct link *l, const struct wire_frame *frame, size_t *size);
 /// Wipes the keys of a session that is over, and of one that was beginning.
 void link_forget_keys(struct link *l);
+
+// link_probe.c
+/// What every carrier of this node takes: a session may end up on any of them.
+uint16_t link_own_frame_max(const struct link_node *n);
+/// A session begins, with these in HELLO_ACK; after link_reset, with l->sealed set.
+void link_agree(struct link *l, uint16_t agreed, uint32_t capabilities);
+/// Sends a probe if one is due, or gives up.
+void link_probe(struct link *l, uint64_t now);
+/// A plain PROBE, checked by wire_check_frame, that came for this link.
+void link_probe_input(struct link *l, const struct wire_frame *frame, size_t size, uint64_t now);
+/// Frames of the size agreed have passed both ways. May be called at any time.
+void link_frames_proven(struct link *l);
 
 // link_reliable.c
 void link_reset(struct link *l, uint32_t epoch, uint64_t now);

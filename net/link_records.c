@@ -48,7 +48,7 @@ enum status link_send(struct link *l, const struct wire_record *rec, const void 
 {
     if (l->state != LINK_UP && l->state != LINK_FROZEN)
         return ERR_LINK_DOWN;
-    if (body_size > LINK_FRAME_BYTES || data_size > LINK_FRAME_BYTES)
+    if (body_size > WIRE_FRAME_MAX || data_size > WIRE_FRAME_MAX)
         return ERR_RANGE;
     size_t size = sizeof *rec + body_size + data_size;
     if (size > l->frame_max - sizeof(struct wire_frame))
@@ -120,8 +120,8 @@ static bool deliver(struct link *l, const void *bytes, size_t size, uint64_t now
 void link_deliver_waiting(struct link *l, uint64_t now)
 {
     while ((l->rcv_have & 1) != 0 && room_for_answers(l)) {
-        uint32_t i = l->rcv_nxt % WIRE_WINDOW;
-        if (!deliver(l, l->rx_frame[i], l->rx_size[i], now))
+        uint32_t n = l->rcv_nxt;
+        if (!deliver(l, link_rx_frame(l, n), l->rx_size[n % WIRE_WINDOW], now))
             return;
     }
 }
@@ -144,9 +144,8 @@ void link_data_input(struct link *l, const struct wire_frame *frame, uint64_t no
             l->stats.out_of_order++;
             l->ack_now = true;
         }
-        uint32_t i = frame->sequence % WIRE_WINDOW;
-        memcpy(l->rx_frame[i], frame, frame->length);
-        l->rx_size[i] = frame->length;
+        memcpy(link_rx_frame(l, frame->sequence), frame, frame->length);
+        l->rx_size[frame->sequence % WIRE_WINDOW] = frame->length;
         l->rcv_have |= 1u << ahead;
     }
     link_deliver_waiting(l, now);

@@ -25,7 +25,7 @@ void link_reset(struct link *l, uint32_t epoch, uint64_t now)
     l->backoff = 0;
     l->srtt = l->rttvar = 0;
     l->rto = LINK_RTO_FIRST_MS * MS;
-    l->rto_due = l->rack_due = l->ack_due = NEVER;
+    l->rto_due = l->rack_due = l->ack_due = l->probe_due = NEVER;
     l->rack_sent = 0;
     l->rack_sequence = 0;
     l->last_sent = l->last_heard = l->outstanding_since = now;

@@ -300,6 +300,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
         p->attempt = b->attempt;
         p->since = now;
         p->frame_max = frame_max;
+        p->capabilities = body.capabilities;
         memcpy(p->host, b->node, sizeof p->host);
         memcpy(p->mac, mac, sizeof p->mac);
         memcpy(p->answer, frame, sizeof p->answer);
@@ -370,11 +371,11 @@ static struct link *confirmed(struct link_node *n, const struct carrier *carrier
     l->ctx = ctx;
     l->attempt = p->attempt;
     l->peer_boot_id = p->boot_id;
-    l->frame_max = (uint16_t)(p->frame_max - WIRE_SEAL_BYTES);
     l->state = LINK_UP;
     link_reset(l, p->epoch, now);
     l->seal = p->seal;
     l->sealed = true;
+    link_agree(l, p->frame_max, p->capabilities);
     crypto_wipe(p, sizeof *p);
     if (s != OK) {
         n->stats.refused++;
@@ -424,6 +425,8 @@ static void session_frame(struct link_node *n, const struct carrier *carrier, ui
         return;
     if (plain->type == WIRE_BYE)
         link_bye_input(n, peer, plain, now);
+    else if (plain->type == WIRE_PROBE)
+        link_probe_input(l, plain, size, now);
     else
         link_frame_input(l, carrier, plain, size, now);
 }
@@ -432,7 +435,7 @@ void link_sealed_input(struct link_node *n, const struct carrier *carrier, uint3
                        size_t size, uint64_t now)
 {
     const struct wire_frame *frame = bytes;
-    enum wire_fault fault = size > LINK_FRAME_BYTES ? WIRE_BAD_SIZE : wire_check_sealed(bytes, size);
+    enum wire_fault fault = size > n->frame_bytes ? WIRE_BAD_SIZE : wire_check_sealed(bytes, size);
     if (fault == WIRE_FINE && frame->type == (WIRE_ANNOUNCE | WIRE_SEALED))
         fault = WIRE_BAD_TYPE;
     if (fault != WIRE_FINE) {

@@ -11,7 +11,9 @@
 #include "net/neighbour.h"
 #include "net/switch.h"
 #include "net/udp.h"
+#include "rt/frames.h"
 #include "rt/log.h"
+#include "rt/paging.h"
 #include "rt/spinlock.h"
 #include "rt/time.h"
 #include "rt/trace.h"
@@ -211,11 +213,32 @@ struct net_config net_config_of(const struct boot_info *info, uint64_t tsc)
     struct net_config config = {.dhcp = node->dhcp,
                                 .prefix = node->prefix,
                                 .carrier = node->carrier,
+                                .frame = node->frame,
                                 .seed = seed_of(tsc ^ info->entry_tsc << 32 ^ info->exit_tsc << 7)};
     memcpy(config.node, node->name, sizeof config.node);
     memcpy(config.address, node->address, sizeof config.address);
     memcpy(config.gateway, node->gateway, sizeof config.gateway);
     return config;
+}
+
+/// How large frames may be. Jumbo frames take memory; without it they are done without.
+static void choose_frames(const struct nic *nic, uint16_t wanted)
+{
+    size_t most = nic_largest(nic) - 28; // IPv4 and UDP headers
+    size_t bytes = wanted != 0 ? wanted : WIRE_FRAME_MAX;
+    bytes = bytes > most ? most : bytes;
+    bytes = bytes > WIRE_FRAME_MAX ? WIRE_FRAME_MAX : bytes;
+    if (bytes <= LINK_FRAME_BYTES) {
+        link_frames(NULL, bytes);
+        return;
+    }
+    size_t count = (link_frames_memory(bytes) + FRAME_SIZE - 1) / FRAME_SIZE;
+    phys_t memory = frames_alloc_dirty(count, FRAME_SIZE, 0);
+    if (memory == FRAME_NONE)
+        log_warn(ROOM, "no %u KiB for frames of %u bytes: they have %u",
+                 (unsigned)(count * FRAME_SIZE / 1024), (unsigned)bytes, LINK_FRAME_BYTES);
+    else
+        link_frames(phys_to_virt(memory), bytes);
 }
 
 enum status net_start(struct nic *nic, const struct net_config *config)
@@ -242,6 +265,7 @@ enum status net_start(struct nic *nic, const struct net_config *config)
     net.carrier = config->carrier;
     l2_carrier_start(nic);
     link_start(&net.node, net.name, 1, seed, net.carrier == BOOT_CARRIER_L2 ? &l2_carrier : &udp_carrier);
+    choose_frames(nic, config->frame);
     link_prefer(net.carrier == BOOT_CARRIER_AUTO ? &l2_carrier : NULL);
     link_set_boot_id((uint32_t)link_random(&net.node) | 1);
     lwip_init();

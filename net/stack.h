@@ -13,7 +13,8 @@ struct net_config {
     bool dhcp;
     uint8_t address[4], prefix, gateway[4];
     enum boot_carrier carrier;
-    uint32_t seed; // something that differs between starts (TSC): epochs, boot ids, DHCP transaction ids
+    uint16_t frame; // largest frame of a link, bytes; 0: what the NIC takes
+    uint32_t seed;  // something that differs between starts (TSC): epochs, boot ids, DHCP transaction ids
 };
 
 /// What the [node] section of farbus.ini says. `tsc`: RDTSC now; with the loader's readings it makes the

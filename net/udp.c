@@ -106,7 +106,7 @@ static void path_open(void *ctx, struct carrier_path *path)
 
 static enum status send_slowly(uint32_t peer, const void *frame, size_t size)
 {
-    if (neighbour_address() == 0)
+    if (neighbour_address() == 0 || size > (size_t)nic->mtu - (PAYLOAD - IP)) // lwIP knows no jumbo frames
         return ERR_LINK_DOWN;
     struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, (u16_t)size, PBUF_RAM);
     if (p == NULL)
@@ -124,7 +124,7 @@ static enum status send_slowly(uint32_t peer, const void *frame, size_t size)
 static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
 {
     (void)ctx;
-    if (size > (size_t)nic->mtu - (PAYLOAD - IP))
+    if (size > nic_largest(nic) - (PAYLOAD - IP))
         return ERR_RANGE;
     uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until && !refresh(path, now))
@@ -161,8 +161,14 @@ static size_t frame_max(void *ctx)
     return (size_t)nic->mtu - (PAYLOAD - IP);
 }
 
+static size_t frame_most(void *ctx)
+{
+    (void)ctx;
+    return nic_largest(nic) - (PAYLOAD - IP);
+}
+
 const struct carrier udp_carrier = {
-    .name = "udp", .open = path_open, .send = frame_send, .frame_max = frame_max};
+    .name = "udp", .open = path_open, .send = frame_send, .frame_max = frame_max, .frame_most = frame_most};
 
 enum status udp_carrier_start(struct nic *n)
 {

@@ -75,6 +75,15 @@ static bool hello_ack_valid(const struct wire_hello_ack *b)
     return b->frame_max >= WIRE_FRAME_MIN && b->frame_max <= WIRE_FRAME_MAX;
 }
 
+static bool zero(const uint8_t *bytes, size_t size);
+
+static bool probe_valid(const uint8_t *body, size_t size)
+{
+    const struct wire_probe *p = (const struct wire_probe *)body;
+    return size >= sizeof *p && size <= WIRE_FRAME_MAX - sizeof(struct wire_frame) && p->kind >= PROBE_ASK &&
+           p->kind <= PROBE_DONE && zero(body + 1, size - 1) && (p->kind != PROBE_DONE || size == sizeof *p);
+}
+
 static bool bye_valid(const struct wire_bye *b)
 {
     return b->reason < BYE_REASON_COUNT && b->reserved[0] == 0 && b->reserved[1] == 0 &&
@@ -127,7 +136,7 @@ static bool announce_valid(const uint8_t *body, size_t size)
 
 static bool type_known(unsigned type)
 {
-    return type >= WIRE_ANNOUNCE && type <= WIRE_BYE;
+    return type >= WIRE_ANNOUNCE && type <= WIRE_PROBE;
 }
 
 enum wire_fault wire_check_frame(const void *bytes, size_t size)
@@ -174,6 +183,9 @@ enum wire_fault wire_check_frame(const void *bytes, size_t size)
     case WIRE_BYE:
         fine = body_size == sizeof(struct wire_bye) && bye_valid((const struct wire_bye *)body);
         break;
+    case WIRE_PROBE:
+        fine = probe_valid(body, body_size);
+        break;
     }
     return fine ? WIRE_FINE : WIRE_BAD_BODY;
 }
@@ -191,6 +203,8 @@ enum wire_fault wire_check_sealed(const void *bytes, size_t size)
         [WIRE_DATA] = {sizeof(struct wire_record) + WIRE_SEAL_BYTES, WIRE_FRAME_MAX},
         [WIRE_ACK] = {WIRE_SEAL_BYTES, WIRE_SEAL_BYTES},
         [WIRE_BYE] = {sizeof(struct wire_bye) + WIRE_SEAL_BYTES, sizeof(struct wire_bye) + WIRE_SEAL_BYTES},
+        [WIRE_PROBE] = {sizeof(struct wire_probe) + WIRE_SEAL_BYTES,
+                        WIRE_FRAME_MAX - sizeof(struct wire_frame)},
     };
     const struct wire_frame *f = bytes;
     if (size < sizeof *f)

@@ -22,14 +22,15 @@ enum wire_frame_type {
     WIRE_DATA,         // records; carries acknowledgement as well
     WIRE_ACK,          // acknowledgement alone
     WIRE_BYE,          // link closed, with a reason
+    WIRE_PROBE,        // does a frame of this size pass? (larger than every LAN passes)
 };
 
 // With keys every frame is sealed: WIRE_SEALED is set in its type, and behind the header stands
-//   DATA, ACK, BYE:   counter (8), body encrypted, tag (16)
+//   DATA, ACK, BYE, PROBE: counter (8), body encrypted, tag (16)
 //   HELLO, HELLO_ACK: a Noise message with the body as its payload, MAC (16)
 //   ANNOUNCE:         body, counter (8), MAC (16)
 #define WIRE_SEALED        0x80u
-#define WIRE_SEAL_BYTES    24u // what sealing adds to DATA, ACK, BYE and ANNOUNCE
+#define WIRE_SEAL_BYTES    24u // what sealing adds to DATA, ACK, BYE, PROBE and ANNOUNCE
 #define WIRE_MAC_BYTES     16u
 #define WIRE_NOISE_1_BYTES 96u // what a Noise message adds to its payload
 #define WIRE_NOISE_2_BYTES 48u
@@ -104,7 +105,21 @@ struct wire_bye {
 } __attribute__((packed));
 _Static_assert(sizeof(struct wire_bye) == 64, "wire format");
 
+enum wire_probe_kind {
+    PROBE_ASK = 1, // host -> remote, as large as agreed
+    PROBE_ANSWER,  // remote -> host, as large
+    PROBE_DONE,    // host -> remote: the answer came; no larger than this body
+};
+
+/// Body of PROBE; bytes of 0 follow that make the frame as large as the frames it is about.
+struct wire_probe {
+    uint8_t kind; // enum wire_probe_kind
+    uint8_t reserved[7];
+} __attribute__((packed));
+_Static_assert(sizeof(struct wire_probe) == 8, "wire format");
+
 #define WIRE_CAP_AESGCM 0x1u // with keys: seals are AES-GCM's instead of ChaCha20-Poly1305's
+#define WIRE_CAP_PROBE  0x2u // larger frames than 1472 bytes are used when a PROBE of that size passed
 
 /// First part of the body of ANNOUNCE; `count` struct wire_function follow. Header: epoch and everything
 /// after it 0.

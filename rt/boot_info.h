@@ -162,6 +162,7 @@ struct boot_node {
     uint8_t console_serial;    // 1: COM1 (default)
     uint8_t console_fb;        // 1: framebuffer when there is one (default)
     uint8_t carrier;           // enum boot_carrier
+    uint16_t frame;            // largest frame of a link, bytes; 0: as large as NICs and LAN allow
     uint8_t unsafe_interrupts; // 1: lend what may master the bus without interrupt remapping
     uint32_t lend_count; // remote: functions to lend; 0: everything but the boot, NIC and console functions
     struct boot_lend lend[BOOT_DEVICES_MAX];

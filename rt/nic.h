@@ -19,8 +19,8 @@ struct nic_piece {
 
 struct nic_ops {
     /// Queues one Ethernet frame (destination MAC first, no FCS) and rings the doorbell. Copies; the pieces
-    /// are free on return. ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than mtu + NIC_HEADER_MAX;
-    /// ERR_LINK_DOWN: no carrier.
+    /// are free on return. ERR_BUSY: ring full (poll and retry); ERR_RANGE: longer than nic_largest +
+    /// NIC_HEADER_MAX; ERR_LINK_DOWN: no carrier.
     MUST_CHECK enum status (*send)(struct nic *nic, const struct nic_piece *pieces, unsigned count);
     /// Takes received frames off the ring, at most `budget`, calling nic->receive for each; reclaims sent
     /// descriptors. Returns the number of frames received.
@@ -40,8 +40,9 @@ struct nic {
     const struct nic_ops *ops;
     const char *name; // "e1000 0000:00:02.0"
     uint8_t mac[6];
-    uint16_t mtu;       // largest payload after the header
-    uint16_t places;    // frames that can be queued when none waits; 0: not known
+    uint16_t mtu;       // largest payload after the header that a LAN is expected to pass
+    uint16_t largest;   // largest that the NIC sends and takes, jumbo frames included; 0: as mtu
+    uint16_t places;    // frames (none of them jumbo) that can be queued when none waits; 0: not known
     uint8_t irq_vector; // 0: the machine could not route one; poll only
     void (*receive)(void *ctx, const uint8_t *frame,
                     size_t size); // set by the user of the NIC; frame is valid during the call
@@ -50,3 +51,8 @@ struct nic {
         uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes, rx_errors, tx_busy;
     } stats;
 };
+
+static inline size_t nic_largest(const struct nic *nic)
+{
+    return nic->largest > nic->mtu ? nic->largest : nic->mtu;
+}

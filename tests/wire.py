@@ -11,7 +11,9 @@ import socket
 import struct
 
 MAGIC, VERSION, PORT = 0x53424146, 1, 51966
-ANNOUNCE, HELLO, HELLO_ACK, DATA, ACK, BYE = range(1, 7)
+ANNOUNCE, HELLO, HELLO_ACK, DATA, ACK, BYE, PROBE = range(1, 8)
+PROBE_ASK, PROBE_ANSWER, PROBE_DONE = 1, 2, 3
+CAP_AESGCM, CAP_PROBE = 1, 2
 CFG_RD, CFG_WR, IO_RD, IO_WR, MRD, MWR = range(0x01, 0x07)
 CPL, CPLD = 0x10, 0x11
 ATTACH, DETACH, RESET, INTERRUPTS = range(0x20, 0x24)
@@ -105,6 +107,11 @@ def ack(epoch, acknowledged, sack=0):
 
 def bye(epoch, reason, why=""):
     return frame(BYE, struct.pack("<B3x", reason) + name(why, 60), epoch)
+
+
+def probe(epoch, kind, size=32):
+    """size: of the whole frame."""
+    return frame(PROBE, bytes([kind]).ljust(size - HEADER.size, b"\0"), epoch)
 
 
 # ---- reading ----
@@ -243,6 +250,12 @@ def parse_bye(body):
     if reserved != b"\0\0\0" or reason > 3:
         raise Malformed("a field of BYE that cannot be")
     return Bye(reason, text(why))
+
+
+def parse_probe(body):
+    if len(body) < 8 or body[0] not in (PROBE_ASK, PROBE_ANSWER, PROBE_DONE) or any(body[1:]):
+        raise Malformed("a PROBE that cannot be")
+    return body[0]
 
 
 def parse_attached(data):

@@ -12,7 +12,8 @@ local farbus = Proto("farbus", "Farbus bus extension")
 local MAGIC, PORT, ETHERTYPE = 0x53424146, 51966, 0x88B5
 local HEADER, RECORD, ACCESS, FUNCTION, ANNOUNCE_HEAD = 24, 8, 12, 92, 52
 
-local frame_types = { "ANNOUNCE", "HELLO", "HELLO_ACK", "DATA", "ACK", "BYE" }
+local frame_types = { "ANNOUNCE", "HELLO", "HELLO_ACK", "DATA", "ACK", "BYE", "PROBE" }
+local probe_kinds = { "ASK", "ANSWER", "DONE" }
 local hello_status = { [0] = "OK", "REFUSED", "FULL", "WRONG_NODE", "VERSION" }
 local bye_reasons = { [0] = "CLOSED", "UNKNOWN_EPOCH", "REPLACED", "TIMEOUT", "REFUSED" }
 local cpl_status = { [0] = "SC", [1] = "UR", [2] = "CRS", [4] = "CA", [0x10] = "OWNED", [0x11] = "NOT_LENT", [0x12] = "DENIED" }
@@ -82,6 +83,7 @@ local f = {
     capabilities = ProtoField.uint32("farbus.capabilities", "Capabilities", base.HEX),
     hello_status = ProtoField.uint8("farbus.hello.status", "Status", base.DEC, hello_status),
     chosen = ProtoField.uint8("farbus.hello.version", "Version chosen"),
+    probe_kind = ProtoField.uint8("farbus.probe.kind", "Kind", base.DEC, probe_kinds),
     bye_reason = ProtoField.uint8("farbus.bye.reason", "Reason", base.DEC, bye_reasons),
     generation = ProtoField.uint32("farbus.announce.generation", "Generation", base.HEX),
     total = ProtoField.uint16("farbus.announce.total", "Functions in all"),
@@ -292,6 +294,19 @@ local function dissect_bye(tvb, tree, pinfo)
     tree:add(f.why, tvb(4, 60), name_of(tvb(4, 60)))
     pinfo.cols.info:append(string.format(" %s: %s", bye_reasons[tvb(0, 1):uint()] or "?", name_of(tvb(4, 60))))
     if not bye_reasons[tvb(0, 1):uint()] then bad(tree, tvb(0, 1), "unknown reason") end
+end
+
+local function dissect_probe(tvb, tree, pinfo)
+    if tvb:len() < 8 then
+        bad(tree, tvb(0), "a PROBE has at least 8 bytes")
+        return
+    end
+    local kind = tvb(0, 1):uint()
+    tree:add(f.probe_kind, tvb(0, 1))
+    zero(tree, tvb(1))
+    pinfo.cols.info:append(string.format(" %s, %d bytes", probe_kinds[kind] or "?", HEADER + tvb:len()))
+    if not probe_kinds[kind] then bad(tree, tvb(0, 1), "unknown kind") end
+    if kind == 3 and tvb:len() ~= 8 then bad(tree, tvb(8), "a DONE has 8 bytes") end
 end
 
 local function dissect_access(tvb, tree, kind, text)
@@ -614,6 +629,8 @@ function farbus.dissector(tvb, pinfo, tree)
         dissect_hello_ack(body, root, pinfo)
     elseif kind == 6 then
         dissect_bye(body, root, pinfo)
+    elseif kind == 7 then
+        dissect_probe(body, root, pinfo)
     else
         local key = source .. "|" .. sequence
         if not sent[key] then sent[key] = pinfo.number end

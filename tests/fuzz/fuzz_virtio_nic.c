@@ -19,7 +19,7 @@ static void require(bool condition)
 
 static void receive(void *ctx, const uint8_t *frame, size_t size)
 {
-    static uint8_t copy[1514];
+    static uint8_t copy[1518];
     require(ctx == &received && size >= 14 && size <= sizeof copy);
     memcpy(copy, frame, size);
     received++;

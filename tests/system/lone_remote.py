@@ -63,8 +63,8 @@ class Remote:
         station.keys = keys
         return peer.Link(station, IP, node, NODE)
 
-    def link(self, node, station=None):
-        return peer.Link(station or self.host, IP, node, NODE).open()
+    def link(self, node, station=None, **offers):
+        return peer.Link(station or self.host, IP, node, NODE, **offers).open()
 
     def all_free(self):
         self.host.wait_announcement(NODE, lambda a: not any(f.busy for f in a.functions))

@@ -166,6 +166,10 @@ class Station:
             for link in self.links:
                 if link.epoch == frame.epoch and link.remote == frame.source:
                     link.received(frame)
+        elif frame.type == w.PROBE:
+            for link in self.links:
+                if link.epoch == frame.epoch and link.remote == frame.source:
+                    link.probed(frame)
         else:
             raise PeerError(f"frame of type {frame.type} from a remote")
 
@@ -206,10 +210,12 @@ Completion = collections.namedtuple("Completion", "status data kind function")
 class Link:
     """The host's end of one link. Keeps what it sent, so that a test can send it again."""
 
-    def __init__(self, station, remote, node, remote_node, frame_max=1472):
+    def __init__(self, station, remote, node, remote_node, frame_max=1472, capabilities=0):
         self.station, self.remote, self.node, self.remote_node = station, remote, node, remote_node
         self.boot_id = station.boot_ids.setdefault(node, random.getrandbits(31) | 1)
-        self.frame_max = frame_max
+        self.frame_max, self.capabilities = frame_max, capabilities
+        self.agreed = None  # the HELLO_ACK
+        self.probes = []    # sizes of PROBEs of the remote
         self.epoch = 0
         self.noise = self.session = None  # with keys: what waits for HELLO_ACK; the keys of the session
         self.log = []                     # every frame as it was sent
@@ -220,7 +226,8 @@ class Link:
 
     # --- session ---
     def hello_frame(self, epoch, **changes):
-        fields = dict(boot_id=self.boot_id, attempt=self.station.attempts[self.node], frame_max=self.frame_max, node=self.node, to=self.remote_node)
+        fields = dict(boot_id=self.boot_id, attempt=self.station.attempts[self.node], frame_max=self.frame_max, capabilities=self.capabilities, node=self.node,
+                      to=self.remote_node)
         return w.hello(epoch, **{**fields, **changes})
 
     def hello(self, **changes):
@@ -249,9 +256,10 @@ class Link:
         self.say(lambda: self.station.udp(self.remote, hello), lambda: self.answers(w.HELLO_ACK), "an answer to HELLO")
         answer = self.answers(w.HELLO_ACK)[0]
         if answer.status == 0:
-            if answer.version != 1 or answer.frame_max > self.frame_max or answer.capabilities or answer.node != self.remote_node:
+            if answer.version != 1 or answer.frame_max > self.frame_max or answer.capabilities & ~self.capabilities or answer.node != self.remote_node:
                 raise PeerError("HELLO_ACK agrees to what was not offered")
             self.open_ = True
+            self.agreed = answer
             self.send_ack()
         return answer
 
@@ -368,6 +376,17 @@ class Link:
                 self.credit[r.function] += struct.unpack("<HH", r.body)[0]
             else:
                 self.events.append((r.kind, r.function, r.body))
+
+    # --- larger frames (4.5) ---
+    def probed(self, frame):
+        if w.parse_probe(frame.body) != w.PROBE_ANSWER:
+            raise PeerError("a remote answers probes and sends no others")
+        self.probes.append(frame.size)
+
+    def probe(self):
+        """Do frames of the size agreed pass both ways? The remote is not told yet."""
+        size = self.agreed.frame_max
+        self.say(lambda: self.raw(w.probe(self.epoch, w.PROBE_ASK, size)), lambda: size in self.probes, f"answer to a probe of {size} bytes")
 
     # --- requests ---
     def next_tag(self):

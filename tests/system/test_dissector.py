@@ -61,6 +61,9 @@ def conversation():
                         w.record(w.DMA_SPOILED, 2, 0, b"\3\0\0\0\0\0\0\0"), w.record(w.DMA_FAULT, 2, 0, b"\0\xf0\xee\xff\xff\xff\xff\xff\1\5" + bytes(6)))
     yield True, w.bye(EPOCH, 0, "done")
     yield False, w.hello_ack(EPOCH + 1, 7, "disk1", status=1, frame_max=0, why="not today")
+    yield True, w.probe(EPOCH, w.PROBE_ASK, 8972)
+    yield False, w.probe(EPOCH, w.PROBE_ANSWER, 8972)
+    yield True, w.probe(EPOCH, w.PROBE_DONE)
 
 
 def capture(path, frames):
@@ -72,7 +75,7 @@ def capture(path, frames):
 def test_conversation(tmp_path):
     path = capture(tmp_path / "good.pcap", conversation())
     types = rows(path, "farbus.type")
-    assert [t for [[t]] in types] == ["1", "2", "3", "5"] + ["4"] * 11 + ["6", "3"]
+    assert [t for [[t]] in types] == ["1", "2", "3", "5"] + ["4"] * 11 + ["6", "3"] + ["7"] * 3
     assert rows(path, "farbus.record.type", only="farbus.malformed") == []
     assert rows(path, "frame.number", only="udp.checksum.status == 0") == []
 
@@ -110,6 +113,7 @@ def test_conversation(tmp_path):
     assert back == [[["4096"], ["1", "0"], ["0xffffffffffeef000"], ["1"]]]
     text = tshark(path)
     assert "DMA_MAP 0x7ffffff000=3 to read and write, DMA_UNMAP 0x1000, 2" in text and "DMA_DATA 3: 8 bytes, cleared" in text
+    assert "PROBE ASK, 8972 bytes" in text and "PROBE DONE, 32 bytes" in text
     assert "MRd BAR0+0x10 4" in text and "CplD of MRd SC" in text and "BYE CLOSED: done" in text
 
 
@@ -123,6 +127,7 @@ def test_malformed(tmp_path):
     wrong = [
         fine[:10], patched(fine, 4, 2), patched(fine, 5, 9), patched(fine, 6, 1), fine + b"\0", w.frame(w.DATA, b"", EPOCH, 1),
         w.data(0, 1, 0, read), w.frame(w.ACK, b"", EPOCH, 1), w.frame(w.ACK, b"x", EPOCH), w.frame(w.BYE, b"", EPOCH), w.bye(EPOCH, 9),
+        w.frame(w.PROBE, b"\1", EPOCH), w.frame(w.PROBE, b"\4" + bytes(7), EPOCH), w.frame(w.PROBE, b"\1" + bytes(50) + b"x", EPOCH), w.probe(EPOCH, w.PROBE_DONE, 33),
         w.frame(w.HELLO, bytes(79), EPOCH), w.hello(EPOCH, 1, "a", "b", versions=(2, 1)), w.hello(EPOCH, 1, "a", "b", frame_max=100),
         w.hello_ack(EPOCH, 1, "a", status=9), w.frame(w.ANNOUNCE, bytes(10)), w.announce("a", 1, [edu], total=0), w.announce("a", 1, [edu], part=1),
         w.announce("a", 1, [edu])[:-1], w.announce("a", 1, [patched(edu, 16, 5)]), w.announce("a", 1, [patched(edu, 28, 0)]),

@@ -71,7 +71,7 @@ static void test_host(void **state)
            "key = 000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F\r\n"
            "psk = 202122232425262728292a2b2c2d2e2f303132333435363738393A3B3C3D3E3F\r\n"
            "nic = 0001:02:1f.7\r\n"
-           "\r\n"
+           "frame = 4000\r\n"
            "# another\r\n"
            "[guest one]\r\n"
            "memory = 1G\r\n"
@@ -118,6 +118,7 @@ static void test_host(void **state)
     assert_int_equal(info.keys.peer_count, 2);
     assert_string_equal(info.keys.peers[0].name, "disk1");
     assert_string_equal(info.keys.peers[1].name, "disk2");
+    assert_int_equal(n->frame, 4000);
     assert_int_equal(n->nic_set, 1);
     assert_int_equal(n->nic.segment, 1);
     assert_int_equal(n->nic.bus, 2);
@@ -288,6 +289,9 @@ static void test_node_values(void **state)
         {"lend = 0000:00:20.0", "is not a PCI address"},
         {"lend = 0000:00:04.8", "is not a PCI address"},
         {"nic = eth0", "is not a PCI address"},
+        {"frame = 547", "is not auto, or the largest frame"},
+        {"frame = 8973", "is not auto, or the largest frame"},
+        {"frame = jumbo", "is not auto, or the largest frame"},
         {"unsafe-interrupts = 1", "is not yes (lend with DMA"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -31,9 +31,11 @@ static struct {
     bool fresh_phy; // it has not negotiated
     unsigned doorbells, tail_writes, resets, phy_writes, rctl_writes;
     // what went out
-    uint8_t sent[512][2048];
+    uint8_t sent[512][9216];
     size_t sent_size[512];
     unsigned sent_count;
+    uint64_t payload;
+    size_t sending; // bytes of a frame in several buffers so far
 } chip;
 
 static uint32_t *reg(uint32_t offset)
@@ -88,16 +90,29 @@ static void transmit(void)
     while (*reg(TX(INTEL_DH)) != *reg(TX(INTEL_DT))) {
         struct intel_tx_desc *d = &ring[*reg(TX(INTEL_DH))];
         assert_int_equal(d->control & INTEL_TXD_DD, 0); // never handed over twice
-        assert_int_equal(d->control & (INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS),
-                         INTEL_TXD_EOP | INTEL_TXD_IFCS | INTEL_TXD_RS);
+        assert_int_equal(d->control & (INTEL_TXD_IFCS | INTEL_TXD_RS), INTEL_TXD_IFCS | INTEL_TXD_RS);
         size_t size = d->control & 0xffff;
-        if (chip.advanced)
-            assert_int_equal(d->control & ~0xffffull, IGB_TXD_DATA | INTEL_TXD_EOP | INTEL_TXD_IFCS |
-                                                          INTEL_TXD_RS | (uint64_t)size << 46);
+        unsigned slot = chip.sent_count % 512;
+        if (chip.advanced) {
+            assert_int_equal(d->control >> 20 & 0x23f,
+                             0x223 | (d->control >> 20 & 0x10)); // DEXT, DTYP, IFCS, EOP
+            if (chip.sending == 0)
+                chip.payload = d->control >> 46;
+            else
+                assert_int_equal(d->control >> 46, 0);
+        }
         assert_true(size <= 2048);
-        unsigned slot = chip.sent_count++ % 512;
-        memcpy(chip.sent[slot], (void *)d->address, size);
-        chip.sent_size[slot] = size;
+        assert_true(chip.sending + size <= sizeof chip.sent[slot]);
+        memcpy(chip.sent[slot] + chip.sending, (void *)d->address, size);
+        chip.sending += size;
+        if (d->control & INTEL_TXD_EOP) {
+            assert_true(!chip.advanced || chip.payload == chip.sending);
+            chip.sent_size[slot] = chip.sending;
+            chip.sent_count++;
+            chip.sending = 0;
+        } else {
+            assert_int_equal(size, 2048);
+        }
         d->control = chip.advanced ? INTEL_TXD_DD : d->control | INTEL_TXD_DD;
         if (chip.advanced)
             d->address = 0x0123456789abcdef; // the write-back may be over it
@@ -135,9 +150,16 @@ static bool arrive_as(const void *bytes, size_t size, uint64_t result)
     return true;
 }
 
+/// In as many buffers as it takes.
 static bool arrive(const void *bytes, size_t size)
 {
-    return arrive_as(bytes, size, size | INTEL_RXD_DD | INTEL_RXD_EOP);
+    const uint8_t *from = bytes;
+    assert_true(size <= 1518 || *reg(INTEL_RCTL) & INTEL_RCTL_LPE);
+    assert_true(size <= 1518 || !chip.advanced || size + 4 <= *reg(IGB_RLPML));
+    for (; size > 2048; from += 2048, size -= 2048)
+        if (!arrive_as(from, 2048, 2048 | INTEL_RXD_DD))
+            return false;
+    return arrive_as(from, size, size | INTEL_RXD_DD | INTEL_RXD_EOP);
 }
 
 uint32_t hw_read32(const volatile void *at)
@@ -234,7 +256,7 @@ const char *pci_address_text(struct pci_address at, char text[PCI_ADDRESS_TEXT])
 static struct pci_device dev;
 static struct nic *nic;
 static unsigned got_count;
-static uint8_t got[2048];
+static uint8_t got[9216];
 static size_t got_size;
 
 static void receive(void *ctx, const uint8_t *frame, size_t size)
@@ -506,9 +528,10 @@ static void short_frames_are_padded_with_zeroes(void **state)
 static void lengths_that_are_no_frame_are_refused(void **state)
 {
     (void)state;
-    uint8_t frame[1519] = {0};
-    assert_int_equal(send(frame, 1518), OK); // with a VLAN tag
-    assert_int_equal(send(frame, 1519), ERR_RANGE);
+    static uint8_t frame[9019];
+    size_t most = nic_largest(nic) + NIC_HEADER_MAX;
+    assert_int_equal(send(frame, most), OK);
+    assert_int_equal(send(frame, most + 1), ERR_RANGE);
     assert_int_equal(send(frame, 13), ERR_RANGE);
     assert_int_equal(send(frame, SIZE_MAX), ERR_RANGE);
     struct nic_piece wraps[2] = {{frame, 100}, {frame, SIZE_MAX - 50}};
@@ -606,8 +629,9 @@ static void lengths_from_the_device_are_not_trusted(void **state)
 {
     (void)state;
     uint8_t frame[64] = {0};
-    static const uint32_t lengths[] = {0, 1, 13, 1519, 2048, 2049, 0xffff};
-    unsigned bad = sizeof lengths / sizeof lengths[0];
+    static const uint32_t lengths[] = {0,      1,    13,  2049,
+                                       0xffff, 1519, 2048}; // the last two if they are not jumbo
+    unsigned bad = nic_largest(nic) == 1500 ? 7 : 5;
     for (unsigned i = 0; i < bad; i++)
         assert_true(arrive_as(frame, sizeof frame, lengths[i] | INTEL_RXD_DD | INTEL_RXD_EOP));
     assert_int_equal(nic->ops->poll(nic, 100), 0);
@@ -634,15 +658,90 @@ static void damaged_frames_are_counted(void **state)
     assert_int_equal(nic->ops->poll(nic, 100), 1);
 }
 
+static void jumbo_frames_pass_around_the_rings(void **state)
+{
+    (void)state;
+    static uint8_t frame[9014];
+    assert_int_equal(nic->mtu, 1500);
+    assert_int_equal(nic_largest(nic), 9000);
+    for (unsigned i = 0; i < 2000; i++) {
+        size_t size = i % 3 == 0 ? sizeof frame : 60 + i * 37 % (sizeof frame - 60);
+        pattern(frame, sizeof frame, i);
+        assert_int_equal(send(frame, size), OK);
+        assert_int_equal(chip.sent_count, i + 1);
+        assert_int_equal(chip.sent_size[i % 512], size);
+        assert_memory_equal(chip.sent[i % 512], frame, size);
+        got_size = 0;
+        assert_true(arrive(frame, size));
+        if (i % 2) { // its buffers are found filled one at a time
+            unsigned frames = 0;
+            for (unsigned k = 0; k < (size + 2047) / 2048; k++)
+                frames += nic->ops->poll(nic, 1);
+            assert_int_equal(frames, 1);
+        } else {
+            assert_int_equal(nic->ops->poll(nic, 8), 1);
+        }
+        assert_int_equal(got_size, size);
+        assert_memory_equal(got, frame, size);
+        assert_int_equal(nic->ops->poll(nic, 8), 0);
+    }
+    assert_int_equal(nic->stats.rx_errors, 0);
+}
+
+static void a_ring_without_room_for_a_jumbo_frame_is_busy(void **state)
+{
+    (void)state;
+    static uint8_t frame[9014];
+    unsigned sent = 0;
+    chip.stuck = true;
+    while (send(frame, sizeof frame) == OK)
+        sent++;
+    assert_int_equal(sent, (INTEL_TX_COUNT - 1) / 5);
+    assert_int_equal(send(frame, 2049), OK); // there are two left
+    assert_int_equal(send(frame, 60), ERR_BUSY);
+    chip.stuck = false;
+    transmit();
+    assert_int_equal(chip.sent_count, sent + 1);
+    assert_int_equal(send(frame, sizeof frame), OK);
+}
+
+static void jumbo_frames_that_cannot_be_are_dropped(void **state)
+{
+    (void)state;
+    static uint8_t frame[2048];
+    for (unsigned i = 0; i < 300; i++) { // one that does not end, and is longer than the ring
+        assert_true(arrive_as(frame, 2048, 2048u | INTEL_RXD_DD));
+        assert_int_equal(nic->ops->poll(nic, 8), 0);
+    }
+    assert_true(arrive(frame, 64));
+    assert_int_equal(nic->ops->poll(nic, 8), 0); // its end
+    assert_int_equal(nic->stats.rx_errors, 1);
+    assert_true(arrive_as(frame, 2048, 100u | INTEL_RXD_DD)); // goes on, though its buffer is not full
+    assert_true(arrive(frame, 64));
+    assert_true(arrive_as(frame, 2048, 2048u | INTEL_RXD_DD)); // 9019 bytes
+    assert_true(arrive_as(frame, 2048, 2048u | INTEL_RXD_DD));
+    assert_true(arrive_as(frame, 2048, 2048u | INTEL_RXD_DD));
+    assert_true(arrive_as(frame, 2048, 2048u | INTEL_RXD_DD));
+    assert_true(arrive(frame, 827));
+    assert_int_equal(nic->ops->poll(nic, 100), 0);
+    assert_int_equal(nic->stats.rx_errors, 3);
+    assert_true(arrive(frame, 64));
+    assert_int_equal(nic->ops->poll(nic, 100), 1);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(arrive(frame, sizeof frame));
+        assert_int_equal(nic->ops->poll(nic, 4), 1);
+    }
+}
+
 static void frames_of_several_buffers_are_dropped_once(void **state)
 {
     (void)state;
-    uint8_t frame[64] = {0};
+    uint8_t frame[2048] = {0};
     assert_true(arrive_as(frame, sizeof frame, 2048u | INTEL_RXD_DD));
     assert_true(arrive_as(frame, sizeof frame, 2048u | INTEL_RXD_DD));
     assert_int_equal(nic->ops->poll(nic, 2), 0); // the end of it is not there yet
-    assert_true(arrive_as(frame, sizeof frame, 64u | INTEL_RXD_DD | INTEL_RXD_EOP));
-    assert_true(arrive(frame, sizeof frame));
+    assert_true(arrive_as(frame, 64, 64u | INTEL_RXD_DD | INTEL_RXD_EOP));
+    assert_true(arrive(frame, 64));
     assert_int_equal(nic->ops->poll(nic, 100), 1);
     assert_int_equal(nic->stats.rx_errors, 1);
 }
@@ -725,6 +824,12 @@ static void interrupts_are_one_shot(void **state)
 #test " (igb)", test, igb, done, NULL                                                                \
     }
 
+#define JUMBO(test)                                                                                          \
+    {#test " (e1000e)", test, e1000e, done, NULL},                                                           \
+    {                                                                                                        \
+#test " (igb)", test, igb, done, NULL                                                                \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -745,7 +850,10 @@ int main(void)
         ALL(one_poll_one_tail_write_within_the_budget),
         ALL(lengths_from_the_device_are_not_trusted),
         ALL(damaged_frames_are_counted),
-        ALL(frames_of_several_buffers_are_dropped_once),
+        cmocka_unit_test_setup_teardown(frames_of_several_buffers_are_dropped_once, e1000, done),
+        JUMBO(jumbo_frames_pass_around_the_rings),
+        JUMBO(a_ring_without_room_for_a_jumbo_frame_is_busy),
+        JUMBO(jumbo_frames_that_cannot_be_are_dropped),
         ALL(receive_may_send_but_not_receive),
         ALL(carrier_lost_and_found),
         ALL(a_trial_interrupt_is_sent),

@@ -147,6 +147,7 @@ static void idle(unsigned steps)
 static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned breaks)
 {
     sim_start(seed);
+    sim_jumbo = seed / 2 % 2 ? 8972 : 0;
     sim_boot(HOST, "host1");
     to_host = NULL;
     world_begin(seed, all_mapped);

@@ -15,7 +15,7 @@
 static struct pci_device dev;
 static struct nic *nic;
 static unsigned got_count;
-static uint8_t got[2048];
+static uint8_t got[9216];
 static size_t got_size;
 
 static void receive(void *ctx, const uint8_t *frame, size_t size)
@@ -163,9 +163,44 @@ static void a_smaller_mtu_is_obeyed(void **state)
     *fake_config16(VIRTIO_NET_CONFIG_MTU) = 1400;
     assert_int_equal(virtio_net_start(&dev, &nic), OK);
     assert_int_equal(nic->mtu, 1400);
-    assert_int_equal(send(frame, 1418), OK); // with a VLAN tag
+    assert_int_equal(send(frame, 1418), OK);
     assert_int_equal(send(frame, 1419), ERR_RANGE);
-    fake.offers |= VIRTIO_NET_F_MTU;
+}
+
+static void jumbo_frames_where_the_device_says_so(void **state)
+{
+    (void)state;
+    static uint8_t frame[9019];
+    static const struct {
+        uint16_t says, largest;
+    } rows[] = {{1500, 1500}, {4000, 4000}, {9000, 9000}, {65535, 9000}};
+    for (unsigned i = 0; i < 4; i++) {
+        fresh(NULL);
+        fake.offers |= VIRTIO_NET_F_MTU;
+        *fake_config16(VIRTIO_NET_CONFIG_MTU) = rows[i].says;
+        assert_int_equal(virtio_net_start(&dev, &nic), OK);
+        nic->receive = receive;
+        nic->receive_ctx = &got_count;
+        assert_int_equal(nic->mtu, 1500);
+        assert_int_equal(nic->largest, rows[i].largest);
+        size_t most = rows[i].largest + 18u;
+        for (unsigned n = 0; n < 600; n++) {
+            pattern(frame, most, n);
+            assert_int_equal(send(frame, most), OK);
+            assert_int_equal(fake.sent_size[n % FAKE_SENT_MAX], most);
+            assert_memory_equal(fake.sent[n % FAKE_SENT_MAX], frame, most);
+            assert_true(fake_arrive(frame, most));
+            assert_int_equal(nic->ops->poll(nic, 8), 1);
+            assert_int_equal(got_size, most);
+            assert_memory_equal(got, frame, most);
+        }
+        assert_int_equal(send(frame, most + 1), ERR_RANGE);
+        fake_use(VIRTIO_NET_RX, (uint32_t)fake_next(VIRTIO_NET_RX), (uint32_t)(12 + most + 1));
+        assert_int_equal(nic->ops->poll(nic, 8), 0);
+        assert_int_equal(nic->stats.rx_errors, 1);
+        virtio_net_stop(nic);
+        nic = NULL;
+    }
 }
 
 // ---- Sending
@@ -513,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_used_is_refused, fresh, done),
         cmocka_unit_test_setup_teardown(a_device_without_extras_is_polled_and_open, fresh, done),
         cmocka_unit_test_setup_teardown(a_smaller_mtu_is_obeyed, fresh, done),
+        cmocka_unit_test_setup_teardown(jumbo_frames_where_the_device_says_so, fresh, done),
         TEST(pieces_are_joined_and_short_frames_padded),
         TEST(lengths_that_are_no_frame_are_refused),
         TEST(a_full_ring_is_busy_and_recovers),

@@ -54,7 +54,7 @@ static void test_header(void **state)
     for (unsigned type = 0; type < 256; type++) {
         make((uint8_t)type, 0);
         unsigned plain = type & ~WIRE_SEALED;
-        if (plain == 0 || plain > WIRE_BYE)
+        if (plain == 0 || plain > WIRE_PROBE)
             assert_int_equal(check_own(), WIRE_BAD_TYPE);
         else if (type != plain)
             assert_int_equal(check_own(), WIRE_UNSEALED);
@@ -612,22 +612,41 @@ static void test_names(void **state)
     assert_true(wire_name_valid(name));
 }
 
+static void test_probe(void **state)
+{
+    (void)state;
+    for (uint8_t kind = 0; kind < 6; kind++) {
+        struct wire_frame *f = make(WIRE_PROBE, 1000);
+        struct wire_probe *p = (struct wire_probe *)(f + 1);
+        memset(p, 0, 1000);
+        p->kind = kind;
+        bool fine = kind == PROBE_ASK || kind == PROBE_ANSWER; // DONE is not padded
+        assert_int_equal(check_own(), fine ? WIRE_FINE : WIRE_BAD_BODY);
+        ((uint8_t *)p)[999] = 1;
+        assert_int_equal(check_own(), WIRE_BAD_BODY);
+        f = make(WIRE_PROBE, sizeof *p);
+        memset(f + 1, 0, sizeof *p);
+        ((struct wire_probe *)(f + 1))->kind = kind;
+        assert_int_equal(check_own(), fine || kind == PROBE_DONE ? WIRE_FINE : WIRE_BAD_BODY);
+        f->sequence = 1;
+        assert_int_equal(check_own(), WIRE_BAD_HEADER);
+        f = make(WIRE_PROBE, sizeof *p - 1);
+        memset(f + 1, 0, sizeof *p - 1);
+        ((uint8_t *)(f + 1))[0] = kind;
+        assert_int_equal(check_own(), WIRE_BAD_BODY);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),
-        cmocka_unit_test(test_hello),
-        cmocka_unit_test(test_hello_ack_and_bye),
-        cmocka_unit_test(test_announce),
-        cmocka_unit_test(test_record_types),
-        cmocka_unit_test(test_interrupts),
-        cmocka_unit_test(test_dma_mappings),
-        cmocka_unit_test(test_dma_data),
-        cmocka_unit_test(test_dma_tells),
-        cmocka_unit_test(test_record_lengths),
-        cmocka_unit_test(test_record_fields),
-        cmocka_unit_test(test_many_records),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_header),         cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_hello),          cmocka_unit_test(test_hello_ack_and_bye),
+        cmocka_unit_test(test_announce),       cmocka_unit_test(test_record_types),
+        cmocka_unit_test(test_interrupts),     cmocka_unit_test(test_dma_mappings),
+        cmocka_unit_test(test_dma_data),       cmocka_unit_test(test_dma_tells),
+        cmocka_unit_test(test_record_lengths), cmocka_unit_test(test_record_fields),
+        cmocka_unit_test(test_many_records),   cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,8 @@ struct sim_node sim_nodes[SIM_NODES];
 struct sim_faults sim_faults;
 uint64_t sim_delay_ns = 200000;
 unsigned sim_drop;
+size_t sim_passes[SIM_NODES];
+size_t sim_jumbo;
 bool sim_sealed;
 unsigned sim_no_aes = SIM_NODES;
 void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
@@ -71,12 +73,18 @@ static void path_open(void *ctx, struct carrier_path *path)
     path->fresh_until = 1;
 }
 
+static size_t frame_most(void *ctx)
+{
+    const struct sim_node *n = ctx;
+    return n->frame_most != 0 ? n->frame_most : n->frame_max;
+}
+
 static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
 {
     struct sim_node *n = ctx;
     if (path->fresh_until != 1)
         panic("path was never opened");
-    if (size > n->frame_max)
+    if (size > frame_most(n))
         panic("frame of %zu bytes", size);
     if (happens(sim_faults.nic_full))
         return ERR_BUSY;
@@ -87,6 +95,8 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
     if (sim_drop != 0 && --sim_drop == 0)
         return OK;
     if (happens(sim_faults.loss) || happens(sim_faults.damage))
+        return OK;
+    if (sim_passes[n->address - 1] != 0 && size > sim_passes[n->address - 1])
         return OK;
     put(n->address, path->peer, frame, size);
     if (happens(sim_faults.duplicate))
@@ -120,6 +130,8 @@ void sim_start(uint64_t seed)
     sim_faults = (struct sim_faults){0};
     sim_delay_ns = 200000;
     sim_drop = 0;
+    sim_jumbo = 0;
+    memset(sim_passes, 0, sizeof sim_passes);
     sim_tap = NULL;
     for (unsigned i = 0; i < 16; i++)
         (void)sim_random();
@@ -135,7 +147,9 @@ void sim_stop(void)
     }
     for (unsigned i = 0; i < SIM_NODES; i++) {
         free(sim_nodes[i].link);
+        free(sim_nodes[i].frames);
         sim_nodes[i].link = NULL;
+        sim_nodes[i].frames = NULL;
     }
 }
 
@@ -161,20 +175,26 @@ void sim_boot(unsigned n, const char *name)
 {
     struct sim_node *s = &sim_nodes[n];
     free(s->link);
+    free(s->frames);
     *s = (struct sim_node){.address = n + 1,
                            .cable = true,
-                           .carrier = {"sim", s, path_open, frame_send, frame_max},
-                           .second = {"second", s, path_open, second_send, frame_max},
+                           .carrier = {"sim", s, path_open, frame_send, frame_max, frame_most},
+                           .second = {"second", s, path_open, second_send, frame_max, frame_most},
                            .unknown = 4,
                            .link = calloc(1, sizeof *s->link),
                            .frame_max = LINK_FRAME_BYTES};
     link_start(s->link, name, (uint32_t)sim_random() | 1, sim_random(), &s->carrier);
+    if (sim_jumbo != 0) {
+        s->frame_most = sim_jumbo;
+        s->frames = malloc(link_frames_memory(sim_jumbo));
+        link_frames(s->frames, sim_jumbo);
+    }
     if (sim_sealed) {
         sim_keys(&s->keys, name);
         crypto_random_add(name, strlen(name));
         link_use_keys(&s->keys);
         if (n == sim_no_aes)
-            s->link->capabilities = 0;
+            s->link->capabilities &= ~WIRE_CAP_AESGCM;
     }
     if (sim_second != SIM_NONE)
         link_prefer(&s->second);

@@ -25,9 +25,10 @@ struct sim_node {
     uint32_t address;
     bool cable; // pulled when false: nothing in, nothing out
     struct carrier carrier, second;
-    unsigned unknown;       // SIM_UNKNOWN: frames that it still does not know where to send
-    struct link_node *link; // heap: ASan guards it
-    size_t frame_max;
+    unsigned unknown;             // SIM_UNKNOWN: frames that it still does not know where to send
+    struct link_node *link;       // heap: ASan guards it
+    size_t frame_max, frame_most; // frame_most 0: as frame_max
+    uint8_t *frames;
     uint64_t frames_out; // handed to the wire
     struct node_keys keys;
 };
@@ -39,6 +40,10 @@ extern bool sim_sealed;     // nodes that boot from now on have keys
 extern unsigned sim_no_aes; // the node whose CPU has no AES; SIM_NODES: all have what this machine's has
 /// Who listens: called for every frame on the wire, as it was sent. NULL: nobody.
 extern void (*sim_tap)(uint32_t from, uint32_t to, const void *frame, size_t size);
+/// Nodes that boot from now on take frames of so many bytes; 0: of LINK_FRAME_BYTES.
+extern size_t sim_jumbo;
+/// Larger frames than this, that node n sends, are lost on their way. 0: all pass.
+extern size_t sim_passes[SIM_NODES];
 extern unsigned sim_drop; // the how-many-th frame sent from now on is lost, once; 0: none
 
 /// The keys of host1, host2, disk1 and disk2.
