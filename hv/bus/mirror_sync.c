@@ -177,6 +177,17 @@ static struct slot *target(struct mirror *m, uint32_t index, uint32_t generation
     return s && s->access & WIRE_DMA_WRITE && s->generation == generation && generation ? s : NULL;
 }
 
+/// What DATA that has no target is: late, for a mapping that has ended, or (then the sentence) never asked
+/// for.
+static const char *unasked(const struct mirror *m, const struct slot *s, uint32_t generation)
+{
+    if ((int32_t)(generation - m->generation) > 0 || generation == 0)
+        return "data for a mapping that never was";
+    if (s->generation == generation && s->access && !(s->access & WIRE_DMA_WRITE))
+        return "data for a page that its function may only read";
+    return NULL;
+}
+
 static void pull(struct mirror *m, uint32_t index, uint32_t generation, const uint8_t *runs, size_t size)
 {
     struct slot *s = target(m, index, generation);
@@ -248,8 +259,11 @@ static void data(struct mirror *m, const uint8_t *body, size_t size)
     bool more = (d.flags & WIRE_DMA_MORE) != 0;
     struct slot *s = target(m, d.slot, d.generation);
     uint32_t session = m->session;
-    if (d.slot >= m->used && size)
-        offence(m, "a slot that was never used");
+    const char *lie = d.slot >= m->used ? "a slot that was never used"
+                      : s               ? NULL
+                                        : unasked(m, mirror_slot(m, d.slot), d.generation);
+    if (lie && size)
+        offence(m, lie);
     else if (!s)
         bus_counts.dma_stale += size != 0;
     else if (!(s->access & WIRE_DMA_READ) || (guest->dma.held && !more && m->pending_size == 0))

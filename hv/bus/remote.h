@@ -20,6 +20,9 @@
 #define TAGS           128u // outstanding on one link; power of two
 #define SLOT_ANY       ~0u
 
+#define REMOTE_OFFENCES_MAX                                                                                  \
+    64u // records that no remote sends which keeps to the protocol: then its link is cut off
+
 #define INTX_GSI_FIRST 16u // the guest's I/O APIC pins for INTx of its bus (hv/platform/dsdt.asl)
 #define INTX_GSIS      4u
 
@@ -151,6 +154,9 @@ struct remote {
     struct remote_fn *attaching;
     struct transaction tags[TAGS];
     uint16_t next_tag;
+    uint32_t
+        given_up; // requests of this epoch that nobody waits for any more: each may still be completed, once
+    uint32_t offences;                          // in this epoch
     uint64_t owed[(WIRE_HANDLE_MAX + 64) / 64]; // handles that are to be detached: bits
 };
 

@@ -82,6 +82,7 @@ void transact_abort(struct remote *remote)
         else if (t->busy && !t->done)
             finish(t, NULL, NULL, 0);
     }
+    remote->given_up = remote->offences = 0; // nothing of that epoch comes any more
 }
 
 static unsigned orphans(const struct remote *remote)
@@ -101,6 +102,7 @@ void transact_forget(struct remote_fn *fn)
         // A remote that never answers does not get all tags.
         t->orphan = t->type == REC_ATTACH && orphans(fn->remote) < TAGS / 4;
         t->busy = t->orphan;
+        fn->remote->given_up += !t->busy;
         t->at = fn->at;
         t->since = time_ns();
     }
@@ -129,25 +131,40 @@ static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
     return NULL;
 }
 
+/// A record that no remote sends which keeps to docs/protocol.md. Who goes on with them is cut off.
+static void offence(struct remote *remote, const char *what)
+{
+    bus_counts.malformed++;
+    if (++remote->offences != REMOTE_OFFENCES_MAX)
+        return;
+    log_error("bus", "remote \"%s\" breaks the rules (%s): the link is cut off", remote->node, what);
+    link_cut(remote->link, "the remote breaks the rules");
+}
+
 static void completion(struct remote *remote, const struct wire_record *rec, const void *body, size_t size)
 {
     struct transaction *t = &remote->tags[rec->tag % TAGS];
-    if (!t->busy || t->done || t->tag != rec->tag) { // late, after its timeout, or made up
+    if (!t->busy || t->done || t->tag != rec->tag) {
+        if (!remote->given_up) {
+            offence(remote, "a completion of no request");
+            return;
+        }
+        remote->given_up--; // it is late
         bus_counts.unexpected++;
         return;
     }
     // A completion names the function of its request, or none (docs/protocol.md); ATTACH's names the new
     // handle.
     if (t->type != REC_ATTACH && rec->function != 0 && rec->function != t->function) {
-        bus_counts.malformed++;
+        offence(remote, "a completion that names another function");
         return;
     }
     trace(TRACE_COMPLETION, rec->status);
     bus_counts.completions++;
     if (t->orphan) {
         t->busy = t->orphan = false;
-        if (by_handle(remote, rec->function)) // that is another's
-            bus_counts.malformed++;
+        if (by_handle(remote, rec->function))
+            offence(remote, "a handle that is another's");
         else
             attach_orphan(remote, rec, size);
         return;
@@ -159,8 +176,8 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
     bool carries_data = rec->type == REC_CPLD && rec->status == CPL_SC;
     if (carries_data ? size != t->want
                      : rec->status == CPL_SC && t->want != 0) { // successful, but not what was asked for
-        bus_counts.malformed++;
         finish(t, NULL, NULL, 0);
+        offence(remote, "a completion of another size");
         return;
     }
     if (carries_data)
@@ -172,13 +189,11 @@ static void credit(struct remote_fn *fn, const void *body)
 {
     struct wire_credit c;
     memcpy(&c, body, sizeof(c));
-    if (c.count > fn->credits_granted - fn->credits) { // more than was spent
-        bus_counts.malformed++;
-        fn->credits = fn->credits_granted;
-    } else {
-        fn->credits = (uint16_t)(fn->credits + c.count);
-    }
+    bool too_many = c.count > fn->credits_granted - fn->credits;
+    fn->credits = too_many ? fn->credits_granted : (uint16_t)(fn->credits + c.count);
     fn->stalled = false;
+    if (too_many)
+        offence(fn->remote, "more credits than were spent");
 }
 
 void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size)
@@ -197,7 +212,7 @@ void transact_record(struct remote *remote, const struct wire_record *rec, const
         if (size == sizeof(struct wire_credit))
             credit(fn, body);
         else
-            bus_counts.malformed++;
+            offence(remote, "credits of the wrong size");
         return;
     case REC_INTX:
     case REC_MSI:
@@ -217,7 +232,7 @@ void transact_record(struct remote *remote, const struct wire_record *rec, const
         assoc_set(fn, ASSOC_LOST, "its remote says that it is gone");
         return;
     default:
-        bus_counts.unexpected++;
+        offence(remote, "a record that only hosts send");
         return;
     }
 }
@@ -305,6 +320,7 @@ static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint
         if (!t->done && time_ns() >= until) {
             bus_counts.timeouts++;
             t->busy = false;
+            remote->given_up++;
             return OUTCOME_FAILED;
         }
     }

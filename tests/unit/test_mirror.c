@@ -539,8 +539,11 @@ static void test_violations(void **state)
     map(0x5000, 3, READ);
     flush();
     tell(0, 1, 0, 10, "data", 4); // read-only
+    tell(0, 2, 0, 10, "data", 4); // a mapping that was never made
+    tell(0, 0, 0, 10, "data", 4);
     assert_int_equal(memory[3][10], 0);
-    assert_int_equal(bus_counters().dma_stale, 1);
+    assert_int_equal(bus_counters().dma_stale, 0);
+    assert_int_equal(bus_counters().malformed, 3);
     for (unsigned i = 0; i < 300 && !fake.cuts; i++)
         tell(99, 1, 0, 0, "x", 1);
     assert_int_equal(fake.cuts, 1);

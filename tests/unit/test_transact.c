@@ -260,7 +260,7 @@ static void test_lies(void **state)
         uint64_t malformed, unexpected, unsupported, timeouts;
     } cases[] = {
         {other_size, 1, 0, 0, 0}, {short_size, 1, 0, 0, 0},     {no_data, 1, 0, 0, 0},
-        {wrong_tag, 0, 1, 0, 1},  {wrong_function, 1, 0, 0, 1}, {odd_status, 0, 0, 1, 0},
+        {wrong_tag, 1, 0, 0, 1},  {wrong_function, 1, 0, 0, 1}, {odd_status, 0, 0, 1, 0},
     };
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         memset(&bus_counts, 0, sizeof(bus_counts));
@@ -284,7 +284,80 @@ static void test_twice_completed(void **state)
     net_lock();
     fake_deliver((struct wire_record){.type = REC_CPLD, .function = fn->handle, .tag = tag}, "abcd", 4);
     net_unlock();
-    assert_int_equal(bus_counters().unexpected, 1);
+    assert_int_equal(bus_counters().malformed, 1);
+}
+
+static void completion_of_nothing(void)
+{
+    fake_deliver((struct wire_record){.type = REC_CPLD, .function = fn->handle, .tag = 77}, "abcd", 4);
+}
+
+/// A completion may come after its timeout: as many as there were timeouts, and no more.
+static void test_late_completions(void **state)
+{
+    (void)state;
+    fake.silent = true;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(read4(), 0xffffffff);
+    fake.silent = false;
+    net_lock();
+    for (unsigned i = 0; i < 4; i++)
+        completion_of_nothing();
+    net_unlock();
+    assert_int_equal(bus_counters().unexpected, 3);
+    assert_int_equal(bus_counters().malformed, 1);
+    assert_int_equal(read4(), VALUE);
+}
+
+static void credits_of_nothing(void)
+{
+    struct wire_credit c = {.count = 3};
+    fake_deliver((struct wire_record){.type = REC_CREDIT, .function = fn->handle}, &c, sizeof(c));
+}
+
+static void credits_cut_short(void)
+{
+    fake_deliver((struct wire_record){.type = REC_CREDIT, .function = fn->handle}, "ab", 2);
+}
+
+static void request_of_a_remote(void)
+{
+    const struct wire_access access = {.size = 4};
+    fake_deliver((struct wire_record){.type = REC_MRD, .function = fn->handle}, &access, sizeof(access));
+}
+
+static void wrong_size_answer(void)
+{
+    fake.mutate = short_size;
+    net_unlock();
+    assert_int_equal(read4(), 0xffffffff);
+    net_lock();
+    fake.mutate = NULL;
+}
+
+/// One lie is counted; who goes on lying is cut off, with a reason, and gets nothing of the guest any more.
+static void test_liar_is_cut_off(void **state)
+{
+    (void)state;
+    static void (*const lies[])(void) = {completion_of_nothing, credits_of_nothing, credits_cut_short,
+                                         request_of_a_remote, wrong_size_answer};
+    for (unsigned lie = 0; lie < sizeof(lies) / sizeof(lies[0]); lie++) {
+        fixture_end();
+        fixture_attached();
+        fn = fn_of(0);
+        net_lock();
+        for (unsigned i = 0; i + 1 < REMOTE_OFFENCES_MAX; i++)
+            lies[lie]();
+        assert_int_equal(fake.cuts, 0);
+        assert_int_equal(fn->state, ASSOC_ATTACHED);
+        lies[lie]();
+        net_unlock();
+        assert_int_equal(fake.cuts, 1);
+        assert_int_equal(bus_counters().malformed, REMOTE_OFFENCES_MAX);
+        assert_int_equal(fn->state, ASSOC_LOST);
+        assert_int_equal(fn->remote->offences, 0); // it may do better in another session
+        assert_int_equal(read4(), 0xffffffff);
+    }
 }
 
 static void test_tags_do_not_run_out(void **state)
@@ -312,7 +385,8 @@ static void test_events(void **state)
     assert_int_equal(bus_counters().interrupts, 0); // not enabled
     assert_int_equal(bus_counters().interrupts_dropped, 1);
     assert_int_equal(bus_counters().errors, 1);
-    assert_int_equal(bus_counters().unexpected, 2);
+    assert_int_equal(bus_counters().unexpected, 1);
+    assert_int_equal(bus_counters().malformed, 1);
 }
 
 int main(void)
@@ -331,6 +405,8 @@ int main(void)
         T(test_too_many_credits),
         T(test_lies),
         T(test_twice_completed),
+        T(test_late_completions),
+        T(test_liar_is_cut_off),
         T(test_tags_do_not_run_out),
         T(test_events),
     };
