@@ -15,6 +15,19 @@ void crypto_wipe(void *bytes, size_t size)
     __asm__ volatile("" : : "r"(bytes) : "memory");
 }
 
+#define DEEPEST                                                                                              \
+    4096u // BearSSL's functions take less than half of it below their caller's frame (gcc -fstack-usage)
+
+/// BearSSL leaves what it computed with on the stack: copies of keys, blocks of a hash over them. Called
+/// right after, from the function that called it, this has its frame where theirs were (all of it: a
+/// sanitizer would leave gaps). Not for each frame on the wire: what these leave is a mask, and a key of
+/// Poly1305, that serve for one nonce.
+static __attribute__((noinline, no_sanitize("address"))) void wipe_stack(void)
+{
+    uint8_t below[DEEPEST];
+    crypto_wipe(below, sizeof below);
+}
+
 bool crypto_equal(const void *a, const void *b, size_t size)
 {
     const uint8_t *x = a, *y = b;
@@ -37,6 +50,7 @@ void crypto_hash(uint8_t out[CRYPTO_KEY], const void *a, size_t a_size, const vo
     br_sha256_update(&c, b, b_size);
     br_sha256_out(&c, out);
     crypto_wipe(&c, sizeof c);
+    wipe_stack();
 }
 
 void crypto_hmac(uint8_t out[CRYPTO_KEY], const uint8_t key[CRYPTO_KEY], const void *a, size_t a_size,
@@ -51,6 +65,7 @@ void crypto_hmac(uint8_t out[CRYPTO_KEY], const uint8_t key[CRYPTO_KEY], const v
     br_hmac_out(&c, out);
     crypto_wipe(&k, sizeof k);
     crypto_wipe(&c, sizeof c);
+    wipe_stack();
 }
 
 enum status crypto_dh(uint8_t out[CRYPTO_KEY], const uint8_t own_private[CRYPTO_KEY],
@@ -59,12 +74,14 @@ enum status crypto_dh(uint8_t out[CRYPTO_KEY], const uint8_t own_private[CRYPTO_
     static const uint8_t zero[CRYPTO_KEY];
     memcpy(out, their_public, CRYPTO_KEY);
     uint32_t fine = br_ec_c25519_m31.mul(out, CRYPTO_KEY, own_private, CRYPTO_KEY, BR_EC_curve25519);
+    wipe_stack();
     return fine == 1 && !crypto_equal(out, zero, sizeof zero) ? OK : ERR_INVAL;
 }
 
 void crypto_public_key(uint8_t out[CRYPTO_KEY], const uint8_t own_private[CRYPTO_KEY])
 {
     (void)br_ec_c25519_m31.mulgen(out, own_private, CRYPTO_KEY, BR_EC_curve25519);
+    wipe_stack();
 }
 
 static void chachapoly(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void *ad, size_t ad_size,
@@ -82,6 +99,7 @@ void crypto_seal(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void *ad, 
                  size_t size, uint8_t tag[CRYPTO_TAG])
 {
     chachapoly(key, nonce, ad, ad_size, data, size, tag, br_chacha20_sse2_run, 1);
+    wipe_stack();
 }
 
 enum status crypto_open(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const void *ad, size_t ad_size,
@@ -89,6 +107,7 @@ enum status crypto_open(const uint8_t key[CRYPTO_KEY], uint64_t nonce, const voi
 {
     uint8_t right[CRYPTO_TAG];
     chachapoly(key, nonce, ad, ad_size, data, size, right, br_chacha20_sse2_run, 0);
+    wipe_stack();
     return crypto_equal(right, tag, sizeof right) ? OK : ERR_DENIED;
 }
 
@@ -123,6 +142,7 @@ void crypto_cipher_set(struct crypto_cipher *c, const uint8_t key[CRYPTO_KEY], b
     br_aes_x86ni_ctr_run(schedule(c), iv, 0, c->h, sizeof c->h); // H = CIPH_K(0)
     fpu_return(&registers);
     crypto_wipe(c->key, sizeof c->key);
+    wipe_stack();
 }
 
 /// Whole blocks only: what is at the end of the last one is of no use. Saves working byte by byte.
@@ -224,6 +244,7 @@ void crypto_random_add(const void *seed, size_t size)
     else
         br_hmac_drbg_update(&drbg, seed, size);
     seeded = true;
+    wipe_stack();
 }
 
 void crypto_random(void *out, size_t size)
@@ -231,4 +252,5 @@ void crypto_random(void *out, size_t size)
     if (!seeded)
         panic("random numbers were wanted before anything was random");
     br_hmac_drbg_generate(&drbg, out, size);
+    wipe_stack();
 }

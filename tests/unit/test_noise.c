@@ -166,6 +166,108 @@ static void test_random(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
+// --- what is left on the stack ---
+
+#define DEPTH 16384u
+#define PIECE 8u // bytes of a secret that nobody should find
+
+#define UNWATCHED __attribute__((noinline, no_sanitize("address", "undefined")))
+
+static UNWATCHED void paint_stack(void)
+{
+    uint8_t below[DEPTH];
+    memset(below, 0xa5, sizeof below);
+    __asm__ volatile("" : : "r"(below) : "memory");
+}
+
+/// Is any piece of the secret below our caller's frame?
+static UNWATCHED bool left_behind(const uint8_t secret[CRYPTO_KEY])
+{
+    const volatile uint8_t *top = __builtin_frame_address(0);
+    for (unsigned depth = PIECE; depth < DEPTH - 512; depth++) {
+        for (unsigned from = 0; from < CRYPTO_KEY; from += PIECE) {
+            unsigned same = 0;
+            while (same < PIECE && *(top - depth + same) == secret[from + same])
+                same++;
+            if (same == PIECE)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void hash_over_key(const uint8_t key[CRYPTO_KEY])
+{
+    uint8_t out[CRYPTO_KEY];
+    crypto_hash(out, key, CRYPTO_KEY, "x", 1);
+}
+static void hmac_with_key(const uint8_t key[CRYPTO_KEY])
+{
+    uint8_t out[CRYPTO_KEY];
+    crypto_hmac(out, key, "x", 1, NULL, 0);
+}
+static void public_of_key(const uint8_t key[CRYPTO_KEY])
+{
+    uint8_t out[CRYPTO_KEY];
+    crypto_public_key(out, key);
+}
+static void agree_with_key(const uint8_t key[CRYPTO_KEY])
+{
+    const uint8_t nine[CRYPTO_KEY] = {9};
+    uint8_t out[CRYPTO_KEY];
+    assert_int_equal(crypto_dh(out, key, nine), OK);
+}
+static void seal_with_key(const uint8_t key[CRYPTO_KEY])
+{
+    uint8_t data[100] = {0}, tag[CRYPTO_TAG];
+    crypto_seal(key, 1, NULL, 0, data, sizeof data, tag);
+    assert_int_equal(crypto_open(key, 1, NULL, 0, data, sizeof data, tag), OK);
+}
+static void prepare_key(const uint8_t key[CRYPTO_KEY])
+{
+    struct crypto_cipher c;
+    crypto_cipher_set(&c, key, true);
+    crypto_wipe(&c, sizeof c);
+}
+static void seed_with_key(const uint8_t key[CRYPTO_KEY])
+{
+    crypto_random_add(key, CRYPTO_KEY);
+}
+
+/// Keys, in the forms in which they are worked with: as they are, as HMAC's pads, as words of SHA-256.
+static void test_nothing_is_left_on_the_stack(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        void (*run)(const uint8_t key[CRYPTO_KEY]);
+    } uses[] = {{"hash", hash_over_key},    {"HMAC", hmac_with_key},       {"public key", public_of_key},
+                {"X25519", agree_with_key}, {"ChaChaPoly", seal_with_key}, {"cipher", prepare_key},
+                {"random", seed_with_key}};
+    static const uint8_t pads[] = {0, 0x36, 0x5c};
+    static uint8_t key[CRYPTO_KEY], form[CRYPTO_KEY]; // not on the stack
+    bool bad = false;
+    for (unsigned i = 0; i < CRYPTO_KEY; i++)
+        key[i] = (uint8_t)(0x40 | i * 37 % 64); // as X25519 clamps it
+    key[0] &= 0xf8;
+    key[31] = (key[31] & 0x7f) | 0x40;
+    for (unsigned u = 0; u < sizeof uses / sizeof uses[0]; u++) {
+        if (uses[u].run == prepare_key && !crypto_has_aes())
+            continue;
+        for (unsigned f = 0; f < 2 * sizeof pads; f++) {
+            for (unsigned i = 0; i < CRYPTO_KEY; i++)
+                form[f % 2 ? i ^ 3 : i] = key[i] ^ pads[f / 2];
+            paint_stack();
+            uses[u].run(key);
+            if (!left_behind(form))
+                continue;
+            print_error("%s: of the key, form %u\n", uses[u].name, f);
+            bad = true;
+        }
+    }
+    assert_false(bad);
+}
+
 // The vector of Noise_IKpsk2_25519_ChaChaPoly_SHA256 in the collection of cacophony (a Haskell
 // implementation), which snow and others test against as well.
 static const struct {
@@ -347,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_chacha20_poly1305),
         cmocka_unit_test(test_cipher),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_nothing_is_left_on_the_stack),
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_wrong_keys),
