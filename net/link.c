@@ -330,8 +330,10 @@ void link_frame_input(struct link *l, const struct carrier *carrier, const struc
         return;
     }
     if (frame->type == WIRE_DATA) {
-        enum wire_fault fault =
-            wire_check_records(frame + 1, size - sizeof *frame, l->host ? WIRE_TO_HOST : WIRE_TO_REMOTE);
+        enum wire_fault fault = link_frame_too_large(l, size)
+                                    ? WIRE_BAD_SIZE
+                                    : wire_check_records(frame + 1, size - sizeof *frame,
+                                                         l->host ? WIRE_TO_HOST : WIRE_TO_REMOTE);
         if (fault != WIRE_FINE) {
             node->stats.malformed[fault]++;
             l->stats.malformed++;

@@ -278,8 +278,8 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     l->peer_boot_id = b->boot_id;
     l->state = LINK_UP;
     link_reset(l, frame->epoch, now);
-    uint16_t own = link_own_frame_max(n);
-    link_agree(l, b->frame_max < own ? b->frame_max : own, b->capabilities & n->capabilities);
+    uint32_t capabilities = b->capabilities & n->capabilities;
+    link_agree(l, link_answer_frame_max(n, b->frame_max, capabilities), capabilities);
     n->stats.opened++;
     log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
              PEER(peer), l->epoch, l->frame_max, carrier->name);

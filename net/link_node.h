@@ -247,6 +247,11 @@ void link_forget_keys(struct link *l);
 // link_probe.c
 /// What every carrier of this node takes: a session may end up on any of them.
 uint16_t link_own_frame_max(const struct link_node *n);
+/// What a remote answers to a HELLO, `capabilities` being what both have: whoever cannot probe gets no jumbo
+/// frames, and must not send any, or the answers would not fit LINK_TX_RESERVE.
+uint16_t link_answer_frame_max(const struct link_node *n, uint16_t offered, uint32_t capabilities);
+/// A plain frame of this size breaks what was agreed.
+bool link_frame_too_large(const struct link *l, size_t size);
 /// A session begins, with these in HELLO_ACK; after link_reset, with l->sealed set.
 void link_agree(struct link *l, uint16_t agreed, uint32_t capabilities);
 /// Sends a probe if one is due, or gives up.

@@ -52,11 +52,26 @@ uint16_t link_own_frame_max(const struct link_node *n)
     return (uint16_t)least_of_carriers(n, true);
 }
 
+static uint16_t sure_frame_max(const struct link_node *n)
+{
+    size_t sure = least_of_carriers(n, false);
+    return (uint16_t)(sure > LINK_FRAME_BYTES ? LINK_FRAME_BYTES : sure);
+}
+
+uint16_t link_answer_frame_max(const struct link_node *n, uint16_t offered, uint32_t capabilities)
+{
+    uint16_t own = capabilities & WIRE_CAP_PROBE ? link_own_frame_max(n) : sure_frame_max(n);
+    return offered < own ? offered : own;
+}
+
+bool link_frame_too_large(const struct link *l, size_t size)
+{
+    return size + (l->sealed ? WIRE_SEAL_BYTES : 0) > l->agreed;
+}
+
 void link_agree(struct link *l, uint16_t agreed, uint32_t capabilities)
 {
-    size_t sure = least_of_carriers(l->node, false), seal = l->sealed ? WIRE_SEAL_BYTES : 0;
-    if (sure > LINK_FRAME_BYTES)
-        sure = LINK_FRAME_BYTES;
+    size_t sure = sure_frame_max(l->node), seal = l->sealed ? WIRE_SEAL_BYTES : 0;
     l->agreed = agreed;
     l->capabilities = capabilities;
     l->frame_max = (uint16_t)((agreed < sure ? agreed : sure) - seal);

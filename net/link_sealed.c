@@ -264,14 +264,13 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
     const struct wire_hello *b = &hello->body;
     const char *why;
     enum wire_hello_status status = judge(n, b, host, link_of_host(n, host->name), &why);
-    uint16_t frame_max = link_own_frame_max(n);
-    if (b->frame_max < frame_max)
-        frame_max = b->frame_max;
+    uint32_t capabilities = b->capabilities & n->capabilities;
+    uint16_t frame_max = link_answer_frame_max(n, b->frame_max, capabilities);
     struct wire_hello_ack body = {.boot_id = n->boot_id,
                                   .status = (uint8_t)status,
                                   .version = WIRE_VERSION,
                                   .frame_max = status == HELLO_OK ? frame_max : 0,
-                                  .capabilities = b->capabilities & n->capabilities};
+                                  .capabilities = capabilities};
     memcpy(body.node, n->name, sizeof body.node);
     wire_text_set(body.why, sizeof body.why, why);
 

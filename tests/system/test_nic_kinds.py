@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Remotes with each NIC there is a driver for: it is found, its interrupt is heard, frames of all sizes pass both ways, jumbo frames are used when
 they were seen to pass, and a cut cable is noticed. test_l2 has some of them with a host that runs guests."""
+import random
 import struct
 
 import pytest
 
 import wire as w
 from lone_remote import EDU, NODE, NVME, Remote
+from nvme_host import Nvme
 
 NICS = {  # what QEMU gets, what the console says, largest frame of a link
     "e1000e": ({}, r"e1000e 0000:00:02\.0: Intel 82574L, 52:54:00:fb:00:02, MSI$", 8972),
@@ -80,5 +82,34 @@ def test_nic(work_dir, kind):
         remote.machine.cable(True)
         remote.see(r"nic: \S+ 0000:00:02\.0: link up")
         remote.link("beta").close()
+    finally:
+        remote.close()
+
+
+def test_jumbo_frames_carry_dma(work_dir, tmp_path):
+    """128 KiB from an NVMe drive, with frames of the usual size and with jumbo frames: the same bytes in a sixth of the frames."""
+    disk = tmp_path / "nvme.disk"
+    disk.write_bytes(random.Random(1).randbytes(16 << 20))
+    content, frames = disk.read_bytes(), {}
+    remote = Remote(work_dir, drives=[{"id": "nv", "file": str(disk)}])
+    try:
+        remote.see(r'remote: node "disk1" lends \d+ functions')
+        remote.host.wait_announcement(NODE)
+        for size in (1472, 8972):
+            link = remote.link("alpha", frame_max=size, capabilities=w.CAP_PROBE)
+            if size > 1472:
+                link.probe()
+                link.raw(w.probe(link.epoch, w.PROBE_DONE))
+            drive = Nvme(link, NVME, 32)
+            frames[size] = []
+            for n in range(8):
+                before = link.received_upto
+                assert drive.read(256 * n, 32) == content[n << 17:(n + 1) << 17]
+                frames[size].append(link.received_upto - before)
+            assert link.largest <= size
+            link.close()
+            remote.all_free()
+        print(frames)
+        assert 90 < min(frames[1472]) and max(frames[8972]) < 30
     finally:
         remote.close()

@@ -178,6 +178,29 @@ static void a_large_frame_says_it_too(void **state)
     sim_stop();
 }
 
+static void who_cannot_probe_gets_none_and_must_not_send_any(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof t);
+    sim_start(65);
+    sim_jumbo = 8972;
+    pair_boot_remote();
+    sim_nodes[REMOTE].link->capabilities &= ~WIRE_CAP_PROBE;
+    pair_boot_host();
+    sim_run(20 * MS, MS, NULL);
+    assert_int_equal(t.ups, 1);
+    assert_int_equal(t.host->agreed, LINK_FRAME_BYTES);
+    assert_int_equal(t.host->frame_goal | t.remote->frame_goal, 0);
+    assert_int_equal(t.host->frame_max, t.remote->frame_max);
+    t.host->frame_max = 4000; // a host that does so all the same
+    t.limit = 300;
+    sim_run(100 * MS, MS, bulk);
+    assert_int_equal(t.executed + t.writes_seen, 0);
+    assert_true(sim_nodes[REMOTE].link->stats.malformed[WIRE_BAD_SIZE] > 0);
+    assert_int_equal(t.remote->stats.malformed, sim_nodes[REMOTE].link->stats.malformed[WIRE_BAD_SIZE]);
+    sim_stop();
+}
+
 static void a_way_that_changes_ends_the_session_and_the_next_one_knows(void **state)
 {
     (void)state;
@@ -199,6 +222,7 @@ static void a_way_that_changes_ends_the_session_and_the_next_one_knows(void **st
         cmocka_unit_test(a_smaller_limit_than_usual_is_kept),                                                \
         cmocka_unit_test(a_way_that_does_not_pass_them_either_way),                                          \
         cmocka_unit_test(loss_does_not_stop_them), cmocka_unit_test(a_large_frame_says_it_too),              \
+        cmocka_unit_test(who_cannot_probe_gets_none_and_must_not_send_any),                                  \
         cmocka_unit_test(a_way_that_changes_ends_the_session_and_the_next_one_knows)
 
 int main(void)
