@@ -11,8 +11,8 @@
 #include "net/stack.h"
 #include "rt/cpu.h"
 #include "rt/log.h"
-#include "rt/time.h"
 #include "rt/shell.h"
+#include "rt/time.h"
 #include "rt/trace.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -25,7 +25,7 @@
 /// What came from one remote. Bit i of `have`: functions[i] is there.
 struct heard {
     char node[WIRE_NAME_MAX];
-    uint32_t boot_id, generation;
+    uint32_t boot_id, generation, peer;
     uint16_t total;
     uint64_t have, last_ns;
     uint64_t counter, parts; // with keys: of the newest announcement; its parts that came, a bit each
@@ -151,6 +151,26 @@ void discovery_listen(void (*heard)(void *ctx, const struct announcement *a), vo
     d.heard_ctx = ctx;
 }
 
+static uint64_t all_of(uint16_t total)
+{
+    return total == 64 ? ~0ull : (1ull << total) - 1;
+}
+
+bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
+{
+    for (unsigned i = 0; i < HEARD_MAX; i++) {
+        const struct heard *h = &d.heard[i];
+        if (h->boot_id == 0 || n-- != 0)
+            continue;
+        *a = (struct announcement){.boot_id = h->boot_id, .peer = h->peer, .functions = h->functions};
+        memcpy(a->node, h->node, sizeof a->node);
+        a->function_count = h->have == all_of(h->total) ? h->total : 0;
+        *when_ns = h->last_ns;
+        return true;
+    }
+    return false;
+}
+
 /// The entry of this node, or the one that was silent for longest.
 static struct heard *entry_of(const char *node)
 {
@@ -239,8 +259,9 @@ void discovery_input(uint32_t peer, const void *frame, size_t size)
         h->have = 0;
     }
     h->last_ns = time_ns();
+    h->peer = peer;
     link_peer_announced(h->node, peer, a->boot_id);
-    uint64_t all = a->total == 64 ? ~0ull : (1ull << a->total) - 1;
+    uint64_t all = all_of(a->total);
     bool was_complete = h->have == all && a->total != 0;
     if (a->count != 0) {
         memcpy(h->functions + a->first, a + 1, a->count * sizeof h->functions[0]);

@@ -4,6 +4,7 @@
 #pragma once
 #include "net/wire.h"
 #include "rt/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,11 @@ struct announcement {
 void discovery_announce(const struct announcement *what, uint32_t unicast_to);
 /// Host: called for every valid announcement (all functions, even when they came in several frames).
 void discovery_listen(void (*heard)(void *ctx, const struct announcement *a), void *ctx);
+
+/// Host: what the n-th remote that was heard of announced last (no functions: not all of its list has come),
+/// and when (time_ns() scale). False: there are no more. a->functions is valid until the net lock is given
+/// away.
+bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns);
 
 struct discovery_stats {
     uint64_t sent, received, malformed;

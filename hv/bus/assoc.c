@@ -188,21 +188,27 @@ static void update_functions(struct remote *remote, const struct announcement *a
     }
 }
 
-/// Two machines with one name: the one we are linked to stays ours as long as its link lives.
+/// Two machines with one name: the one we are linked to stays ours as long as its link lives. It may be the
+/// same one, started again with another address: then the link does not live much longer.
 static bool is_impostor(const struct remote *remote, const struct announcement *a)
 {
     enum link_state s = link_state(remote->link);
     return a->peer != remote->peer && a->boot_id != remote->boot_id && (s == LINK_UP || s == LINK_FROZEN);
 }
 
+static struct remote *find_remote(const char *node)
+{
+    for (unsigned i = 0; i < REMOTES_MAX; i++) {
+        if (remotes[i].used && strncmp(remotes[i].node, node, sizeof(remotes[i].node)) == 0)
+            return &remotes[i];
+    }
+    return NULL;
+}
+
 static void heard(void *ctx, const struct announcement *a)
 {
     (void)ctx;
-    struct remote *remote = NULL;
-    for (unsigned i = 0; i < REMOTES_MAX && !remote; i++) {
-        if (remotes[i].used && strncmp(remotes[i].node, a->node, sizeof(remotes[i].node)) == 0)
-            remote = &remotes[i];
-    }
+    struct remote *remote = find_remote(a->node);
     if (!remote) // lends to others
         return;
     if (!remote->link) {
@@ -214,14 +220,17 @@ static void heard(void *ctx, const struct announcement *a)
         }
         log_info("bus", "remote \"%s\" announced itself with %u functions", remote->node, a->function_count);
     } else if (is_impostor(remote, a)) {
-        if (remote->impostor == a->boot_id)
-            return;
+        if (remote->impostor != a->boot_id)
+            remote->impostor_told = false;
         remote->impostor = a->boot_id;
-        log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);
         return;
     } else if (a->peer != remote->peer) {
-        log_info("bus", "remote \"%s\" has moved to another address", remote->node);
+        log_info("bus", "remote \"%s\" has moved to %u.%u.%u.%u", remote->node, a->peer & 0xff,
+                 a->peer >> 8 & 0xff, a->peer >> 16 & 0xff, a->peer >> 24);
         link_set_peer(remote->link, a->peer);
+    } else if (remote->impostor && !remote->impostor_told) { // it was heard, and ours is still there
+        remote->impostor_told = true;
+        log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);
     }
     remote->peer = a->peer;
     remote->boot_id = a->boot_id;
@@ -244,21 +253,24 @@ void bus_start(const char *host_node)
 
 static struct remote *remote_named(const char *node)
 {
-    struct remote *unused = NULL;
-    for (unsigned i = 0; i < REMOTES_MAX; i++) {
-        if (remotes[i].used && strncmp(remotes[i].node, node, sizeof(remotes[i].node)) == 0)
-            return &remotes[i];
-        if (!remotes[i].used && !unused)
-            unused = &remotes[i];
+    struct remote *remote = find_remote(node);
+    for (unsigned i = 0; i < REMOTES_MAX && !remote; i++) {
+        if (remotes[i].used)
+            continue;
+        remote = &remotes[i];
+        remote->used = true;
+        remote->link = NULL;
+        remote->attaching = NULL;
+        remote->peer = remote->boot_id = remote->impostor = 0;
+        remote->impostor_told = false;
+        wire_text_set(remote->node, sizeof(remote->node), node);
     }
-    if (unused) {
-        unused->used = true;
-        unused->link = NULL;
-        unused->attaching = NULL;
-        unused->peer = unused->boot_id = unused->impostor = 0;
-        wire_text_set(unused->node, sizeof(unused->node), node);
-    }
-    return unused;
+    return remote;
+}
+
+const struct remote *assoc_remote(const char *node)
+{
+    return find_remote(node);
 }
 
 struct remote_fn *assoc_find(const struct boot_device *d)

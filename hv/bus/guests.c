@@ -23,6 +23,31 @@ bool guests_name(const char *node)
     return false;
 }
 
+const struct boot_device *guests_line(unsigned n)
+{
+    for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
+        const struct bus_guest *g = &guests[i];
+        unsigned count = g->used ? g->device_count : 0;
+        if (n < count)
+            return &g->devices[n];
+        n -= count;
+    }
+    return NULL;
+}
+
+const char *guests_line_of(const struct boot_device *device)
+{
+    for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
+        const struct bus_guest *g = &guests[i];
+        for (unsigned k = 0; g->used && k < g->device_count; k++) {
+            if (strncmp(g->devices[k].node, device->node, sizeof(device->node)) == 0 &&
+                memcmp(&g->devices[k].at, &device->at, sizeof(device->at)) == 0)
+                return g->name;
+        }
+    }
+    return NULL;
+}
+
 static enum status want(struct bus_guest *guest, const struct boot_device *d, unsigned slot)
 {
     const struct remote_fn *owner = assoc_find(d);

@@ -149,7 +149,8 @@ struct remote {
     bool used;
     char node[WIRE_NAME_MAX];
     uint32_t peer, boot_id;
-    uint32_t impostor; // boot id of another remote of that name, already told of
+    uint32_t impostor; // boot id of another remote of that name; 0: never heard of one
+    bool impostor_told;
     struct link *link; // NULL: not heard of yet
     struct remote_fn *attaching;
     struct transaction tags[TAGS];
@@ -328,6 +329,8 @@ MUST_CHECK enum status assoc_want(struct bus_guest *guest, const struct boot_dev
 /// No guest's any more: off the bus, and given back to its remote. On the CPU of its guest (or that of a
 /// guest that does not run).
 void assoc_release(struct remote_fn *fn);
+/// What is known of that node; NULL: no guest names it.
+const struct remote *assoc_remote(const char *node);
 /// Links to remotes that no guest names any more are closed.
 void assoc_prune(void);
 #define GUEST_PLACE_MAX 32u
@@ -338,3 +341,7 @@ const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX]);
 
 /// Does a guest's `device =` line name a function of this node? Lock held.
 bool guests_name(const char *node);
+/// The guest whose `device =` line names it; NULL: none.
+const char *guests_line_of(const struct boot_device *device);
+/// All `device =` lines, by number; NULL: there are no more.
+const struct boot_device *guests_line(unsigned n);

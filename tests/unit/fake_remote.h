@@ -55,6 +55,9 @@ static struct fake {
     unsigned connects, closes, cuts;
     void (*heard)(void *ctx, const struct announcement *a);
     void *heard_ctx;
+    struct announcement announced; // last
+    struct wire_function list[FAKE_FNS];
+    uint64_t announced_ns;
     struct fake_function fns[FAKE_FNS];
     struct fake_record queue[FAKE_QUEUE]; // sent by the host: [0, open) flushed, [open, count) not yet
     unsigned count, flushed;
@@ -213,6 +216,13 @@ void discovery_listen(void (*heard)(void *ctx, const struct announcement *a), vo
 {
     fake.heard = heard;
     fake.heard_ctx = ctx;
+}
+
+bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
+{
+    *a = fake.announced;
+    *when_ns = fake.announced_ns;
+    return n == 0 && fake.announced.boot_id != 0;
 }
 
 // --- the remote ---
@@ -441,16 +451,17 @@ static inline void fake_device(unsigned i, uint8_t devfn)
 
 static inline void fake_announce(uint32_t peer, uint32_t boot_id, unsigned count)
 {
-    struct wire_function list[FAKE_FNS];
     struct announcement a = {.node = "disk1",
                              .boot_id = boot_id,
                              .peer = peer,
                              .function_count = (uint16_t)count,
-                             .functions = list};
+                             .functions = fake.list};
     for (unsigned i = 0; i < count; i++) {
-        list[i] = fake.fns[i].info;
-        list[i].flags |= fake.fns[i].handle ? WIRE_FN_BUSY : 0;
+        fake.list[i] = fake.fns[i].info;
+        fake.list[i].flags |= fake.fns[i].handle ? WIRE_FN_BUSY : 0;
     }
+    fake.announced = a;
+    fake.announced_ns = time_ns();
     net_lock();
     fake.heard(fake.heard_ctx, &a);
     net_unlock();

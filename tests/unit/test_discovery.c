@@ -121,6 +121,37 @@ static void test_every_length(void **state)
     assert_int_equal(discovery_stats().malformed, 0);
 }
 
+static void test_what_was_heard(void **state)
+{
+    (void)state;
+    struct announcement got;
+    uint64_t when;
+    discovery_listen(on_heard, &heard);
+    assert_false(discovery_heard(0, &got, &when));
+    wire.frame_max = WIRE_FRAME_MIN;
+    struct announcement a = {.node = "disk1", .function_count = 30, .functions = functions};
+    say(&a);
+    discovery_input(5, wire.bytes[0], wire.size[0]);
+    assert_true(discovery_heard(0, &got, &when));
+    assert_int_equal(got.function_count, 0); // some are missing
+    host_time_advance_ns(7 * MS);
+    for (unsigned i = 1; i < wire.count; i++)
+        discovery_input(6, wire.bytes[i], wire.size[i]);
+    a.node[4] = '2';
+    say(&a);
+    for (unsigned i = 0; i < wire.count; i++)
+        discovery_input(9, wire.bytes[i], wire.size[i]);
+    assert_true(discovery_heard(0, &got, &when));
+    assert_string_equal(got.node, "disk1");
+    assert_int_equal(got.peer, 6); // where it was last
+    assert_int_equal(when, 1007 * MS);
+    assert_int_equal(got.function_count, 30);
+    assert_memory_equal(got.functions, functions, 30 * sizeof functions[0]);
+    assert_true(discovery_heard(1, &got, &when));
+    assert_string_equal(got.node, "disk2");
+    assert_false(discovery_heard(2, &got, &when));
+}
+
 static void test_parts_in_any_order(void **state)
 {
     (void)state;
@@ -334,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_heard, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_in_any_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_never_mix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_remotes, setup, teardown),

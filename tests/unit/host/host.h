@@ -12,6 +12,8 @@ void host_time_advance_ns(uint64_t ns);
 /// What log_line() said last, "room: text", and how many lines so far. FARBUS_TEST_LOG=1 in the environment
 /// prints all.
 const char *host_log_last(void);
+/// The n-th line before the last, of the last 16.
+const char *host_log_back(unsigned n);
 unsigned host_log_count(void);
 
 /// panic() normally fails the test (cmocka) with its text on stderr. Between these two calls it jumps back

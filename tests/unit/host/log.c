@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The log on the build machine: silent unless FARBUS_TEST_LOG is set; keeps the last line for a test to look
+// The log on the build machine: silent unless FARBUS_TEST_LOG is set; keeps the last lines for a test to look
 // at.
 #include "rt/log.h"
 #include "tests/unit/host/host.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-static char last[512];
+#define KEPT 16u
+
+static char lines[KEPT][512]; // a ring
 static unsigned count;
 static enum log_level limit = LOG_DEBUG;
 
@@ -14,10 +16,10 @@ __attribute__((weak)) void log_vline(enum log_level level, const char *room, con
 {
     if (level > limit)
         return;
-    int n = snprintf(last, sizeof last, "%s: ", room);
-    if (n >= 0 && (size_t)n < sizeof last)
-        vsnprintf(last + n, sizeof last - (size_t)n, fmt, ap);
-    count++;
+    char *last = lines[++count % KEPT];
+    int n = snprintf(last, sizeof lines[0], "%s: ", room);
+    if (n >= 0 && (size_t)n < sizeof lines[0])
+        vsnprintf(last + n, sizeof lines[0] - (size_t)n, fmt, ap);
     if (getenv("FARBUS_TEST_LOG"))
         fprintf(stderr, "%s\n", last);
 }
@@ -53,7 +55,12 @@ __attribute__((weak)) int console_read(void)
 
 const char *host_log_last(void)
 {
-    return last;
+    return lines[count % KEPT];
+}
+
+const char *host_log_back(unsigned n)
+{
+    return n < KEPT && n < count ? lines[(count - n) % KEPT] : "";
 }
 
 unsigned host_log_count(void)

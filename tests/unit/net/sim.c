@@ -209,9 +209,11 @@ static void deliver(struct packet *slot)
 {
     struct packet p = *slot; // what it causes may take the slot
     slot->used = false;
-    if (p.to - 1 < SIM_NODES && sim_nodes[p.to - 1].link != NULL && sim_nodes[p.to - 1].cable) {
-        link_select(sim_nodes[p.to - 1].link);
-        const struct sim_node *n = &sim_nodes[p.to - 1];
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        const struct sim_node *n = &sim_nodes[i];
+        if (n->address != p.to || n->link == NULL || !n->cable)
+            continue;
+        link_select(n->link);
         link_input(p.second ? &n->second : &n->carrier, p.from, p.bytes, p.size);
     }
     free(p.bytes);

@@ -22,8 +22,8 @@ enum sim_second {
 extern enum sim_second sim_second;
 
 struct sim_node {
-    uint32_t address;
-    bool cable; // pulled when false: nothing in, nothing out
+    uint32_t address; // a test may change it: the node moves
+    bool cable;       // pulled when false: nothing in, nothing out
     struct carrier carrier, second;
     unsigned unknown;             // SIM_UNKNOWN: frames that it still does not know where to send
     struct link_node *link;       // heap: ASan guards it
