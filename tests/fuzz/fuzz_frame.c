@@ -4,7 +4,7 @@
 // Any bytes as frames into both kinds of link, in every state. The input is a script: an operation byte, then
 // what it needs. Frames may be repaired on their way (magic, length, epoch) so that the fuzzer reaches what
 // is behind those checks. After each operation the links' invariants must hold, and only records that wire.c
-// calls fine may have been delivered.
+// calls fine may have been delivered. With an input of odd size the node takes larger frames than usual.
 #include "net/link_node.h"
 #include "rt/time.h"
 #include "tests/unit/host/host.h"
@@ -16,7 +16,9 @@
 
 static struct link_node *node;
 static struct link *host, *remote;
-static uint8_t last[LINK_FRAME_BYTES]; // newest frame sent: its epoch is one of ours
+#define JUMBO 1592u
+static bool jumbo;
+static uint8_t last[JUMBO]; // newest frame sent: its epoch is one of ours
 static size_t last_size;
 static bool nic_full, answer;
 
@@ -35,7 +37,7 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
 {
     (void)ctx;
     (void)path;
-    require(size <= LINK_FRAME_BYTES);
+    require(size <= (jumbo ? JUMBO : LINK_FRAME_BYTES));
     if (nic_full)
         return ERR_BUSY;
     require(wire_check_frame(frame, size) == WIRE_FINE);
@@ -48,8 +50,13 @@ static size_t frame_max(void *ctx)
     (void)ctx;
     return 1472;
 }
+static size_t frame_most(void *ctx)
+{
+    (void)ctx;
+    return jumbo ? JUMBO : 1472;
+}
 static const struct carrier carrier = {
-    .name = "fuzz", .open = path_open, .send = frame_send, .frame_max = frame_max};
+    .name = "fuzz", .open = path_open, .send = frame_send, .frame_max = frame_max, .frame_most = frame_most};
 
 static void on_record(void *ctx, struct link *l, const struct wire_record *rec, const void *body, size_t size)
 {
@@ -107,6 +114,7 @@ static void check(const struct link *l)
     }
     require(in_flight == l->in_flight && lost == l->lost);
     require(l->open_size >= sizeof(struct wire_frame) && l->open_size <= l->frame_max);
+    require(l->frame_max <= l->agreed && (l->frame_goal == 0 || l->frame_max <= LINK_FRAME_BYTES));
     require(l->cwnd >= 1 && l->cwnd <= WIRE_WINDOW && l->frame_max >= WIRE_FRAME_MIN);
     require(l->una == l->nxt || l->rto_due != NEVER); // whatever is not acknowledged has a timer
     require(l->rcv_have == 0 || (l->rcv_have & 1) == 0 || !l->host);
@@ -123,8 +131,8 @@ static void repair(uint8_t *frame, size_t size, uint8_t how)
     f.version = WIRE_VERSION;
     f.length = (uint16_t)size;
     const struct link *l = how & 1 ? remote : host;
-    if (l != NULL &&
-        (f.type == WIRE_DATA || f.type == WIRE_ACK || f.type == WIRE_HELLO_ACK || f.type == WIRE_BYE)) {
+    if (l != NULL && (f.type == WIRE_DATA || f.type == WIRE_ACK || f.type == WIRE_HELLO_ACK ||
+                      f.type == WIRE_BYE || f.type == WIRE_PROBE)) {
         f.epoch = l->epoch;
         if (f.type == WIRE_DATA || f.type == WIRE_ACK) {
             f.ack = l->nxt - 1 - f.ack % 8;
@@ -150,6 +158,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nic_full = false;
     answer = true;
     link_start(node, "disk1", 7, 42, &carrier);
+    jumbo = size & 1;
+    if (jumbo) {
+        static uint8_t *memory;
+        if (memory == NULL)
+            memory = malloc(link_frames_memory(JUMBO));
+        link_frames(memory, JUMBO);
+    }
     link_listen(&events, accept_any, NULL);
     require(link_connect(1, "disk1", &events, NULL, &host) == OK);
 

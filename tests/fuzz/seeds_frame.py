@@ -25,7 +25,23 @@ events = [cpl, w.record(w.CPL, 1, 2, status=w.UR), w.record(w.INTX, 1, 0, b"\1\1
           w.record(w.GONE, 1), w.record(w.ERROR, 1, 0, b"\1\0\0\0"), w.record(w.CREDIT, 1, 0, b"\x20\0\0\0")]
 time = bytes([5])
 
+JUMBO = 1592
+jumbo_up = give(w.hello_ack(1, 5, "disk1", frame_max=JUMBO, capabilities=w.CAP_PROBE), TO_HOST)
+jumbo_hello = give(w.hello(9, 3, "host1", "disk1", frame_max=JUMBO, capabilities=w.CAP_PROBE), TO_HOST)
+
+
+def odd(script):
+    """With an input of odd size the node takes frames of JUMBO bytes."""
+    return script if len(script) % 2 else script + time
+
+
 seeds = {
+    "jumbo host": odd(jumbo_up + b"\0" + give(w.probe(1, w.PROBE_ANSWER, JUMBO), TO_HOST) + b"\x3e\x3e" + time * 9),
+    "jumbo host in vain": odd(jumbo_up + b"\x08" * 20 + give(w.probe(1, w.PROBE_ANSWER, JUMBO), TO_HOST)),
+    "jumbo remote": odd(jumbo_hello + give(w.probe(9, w.PROBE_ASK, JUMBO), TO_REMOTE) + give(w.probe(9, w.PROBE_DONE), TO_REMOTE) +
+                        give(w.data(9, 4, 0, *requests), TO_REMOTE) + time),
+    "jumbo remote told by data": odd(jumbo_hello + give(w.probe(9, w.PROBE_ASK, JUMBO), TO_REMOTE) +
+                                     give(w.data(9, 4, 0, *[w.access(w.MRD, 1, i, 0, 0, 256) for i in range(78)]), TO_REMOTE) + time * 2),
     "completions": up + b"\x2e" + give(w.data(1, 4, 0, *events), TO_HOST) + time + give(w.data(1, 4, 0, cpl), TO_HOST),
     "requests": hello + give(w.data(9, 4, 0, *requests), TO_REMOTE) + time + give(w.data(9, 4, 0, *requests), TO_REMOTE),
     "flood": hello + b"".join(give(w.data(9, 4, 0, *reads), TO_REMOTE) for _ in range(6)) + time * 3,

@@ -7,12 +7,13 @@ import struct
 import pytest
 
 import wire as w
-from lone_remote import EDU, NODE, NVME, Remote
+from lone_remote import EDU, INI, NODE, NVME, Remote
 from nvme_host import Nvme
 
 NICS = {  # what QEMU gets, what the console says, largest frame of a link
     "e1000e": ({}, r"e1000e 0000:00:02\.0: Intel 82574L, 52:54:00:fb:00:02, MSI$", 8972),
-    "igb": ({"nic": "igb", "emulator": "build/deps/bin/qemu"}, r"igb 0000:00:02\.0: Intel 82576, 52:54:00:fb:00:02, MSI$", 8972),
+    # and a limit in its farbus.ini
+    "igb": ({"nic": "igb", "emulator": "build/deps/bin/qemu", "ini": INI + "frame = 3000\n"}, r"igb 0000:00:02\.0: Intel 82576, 52:54:00:fb:00:02, MSI$", 3000),
     # its DMA goes through the same VT-d as that of the lent functions
     "virtio": ({"nic": "virtio-net-pci,disable-legacy=on,iommu_platform=on,rx_queue_size=512,host_mtu=5000"},
                r"virtio-net 0000:00:02\.0: virtio 1\.0, 52:54:00:fb:00:02, MSI-X", 4972),
