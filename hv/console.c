@@ -269,12 +269,14 @@ static void run_memory(int argc, char *argv[])
 static void run_poweroff(int argc, char *argv[])
 {
     (void)argc, (void)argv;
+    bus_end("its host is switched off");
     machine_power_off();
 }
 
 static void run_reboot(int argc, char *argv[])
 {
     (void)argc, (void)argv;
+    bus_end("its host starts again");
     machine_reset();
 }
 

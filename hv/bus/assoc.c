@@ -316,6 +316,20 @@ static bool is_used(const struct remote *remote)
     return guests_name(remote->node);
 }
 
+void bus_end(const char *why)
+{
+    net_lock();
+    for (unsigned i = 0; i < REMOTES_MAX; i++) {
+        if (!remotes[i].used || !remotes[i].link)
+            continue;
+        lose(&remotes[i], why);
+        link_close(remotes[i].link, why);
+        remotes[i].link = NULL;
+    }
+    discovery_listen(NULL, NULL); // and no link is opened any more
+    net_unlock();
+}
+
 void assoc_prune(void)
 {
     for (unsigned i = 0; i < REMOTES_MAX; i++) {

@@ -140,6 +140,10 @@ struct bus_counters {
 };
 struct bus_counters bus_counters(void);
 
+/// This machine goes down: remotes are told, so that they have their functions back at once and not when the
+/// lease is over.
+void bus_end(const char *why);
+
 /// Prints the association table / the transaction counters on the console (log_info lines).
 void bus_print_devices(void);
 void bus_print_counters(void);

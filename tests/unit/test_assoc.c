@@ -495,6 +495,22 @@ static void test_full_link_at_stop(void **state)
     }
 }
 
+static void test_host_goes_down(void **state)
+{
+    (void)state;
+    fixture_attached();
+    uint64_t bar = cfg_read(FN, 0x10, 4) & ~0xfull;
+    bus_end("its host is switched off");
+    assert_int_equal(fake.closes, 1);
+    assert_int_equal(fake.fns[0].handle, 0);
+    assert_int_equal(fn_of(0)->state, ASSOC_LOST);
+    // guests run on other processors to the last moment
+    assert_int_equal(io_space_mmio_read(&fx.io, bar, 4), 0xffffffff);
+    io_space_mmio_write(&fx.io, bar, 4, 1);
+    bus_guest_reset(fx.guest);
+    assert_null(fake.heard); // announcements open no link
+}
+
 static bool keep_attached(struct wire_record *rec, uint8_t *body, size_t *size)
 {
     (void)body;
@@ -602,6 +618,7 @@ int main(void)
         T(test_nothing_for_a_stopped_guest),
         cmocka_unit_test(test_stopped_while_attaching),
         cmocka_unit_test(test_full_link_at_stop),
+        T(test_host_goes_down),
         T(test_orphan_that_names_anothers_handle),
         T(test_console),
     };
