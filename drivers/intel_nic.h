@@ -27,9 +27,12 @@ struct intel_nic {
     volatile uint8_t *regs;
     const struct intel_model *model;
 
+    bool advanced; // the model's
+
     // sending
     volatile uint8_t *tdt; // the doorbell
     uint64_t tx_command;   // in every transmit descriptor
+    size_t tx_short;       // bytes of the largest frame that takes one buffer
     struct intel_tx_desc *tx;
     uint8_t *tx_buffers;
     uint32_t tx_tail; // next descriptor to fill

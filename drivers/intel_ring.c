@@ -39,57 +39,80 @@ static void check_link(struct intel_nic *n)
         log_info("nic", "%s: link down", n->name);
 }
 
-/// Hands `slots` buffers from `tail` on to the device, in which one frame of `size` bytes lies in one piece.
-static void describe(struct intel_nic *n, uint32_t tail, uint32_t slots, uint32_t size)
+/// Hands `length` bytes in the buffer at `slot` to the device, at the next doorbell.
+/// Behind the last slot there are buffers of no descriptor: a frame that begins before them goes on there.
+static void describe(struct intel_nic *n, uint32_t slot, uint64_t length, uint64_t flags)
 {
-    uint64_t payload = n->model->advanced ? IGB_TXD_PAYLEN(size) : 0; // in the first descriptor of a frame
-    for (uint32_t i = 0; i < slots; i++) {
-        volatile struct intel_tx_desc *d =
-            (volatile struct intel_tx_desc *)&n->tx[(tail + i) & (INTEL_TX_COUNT - 1)];
-        bool last = i == slots - 1;
-        uint32_t length = last ? size - i * INTEL_BUFFER : INTEL_BUFFER;
-        d->address = n->tx_buffers_phys + (tail + i) * INTEL_BUFFER;
-        d->control = length | n->tx_command | payload | (last ? INTEL_TXD_EOP : 0);
-        payload = 0;
+    struct intel_tx_desc *d = &n->tx[slot & (INTEL_TX_COUNT - 1)];
+    d->address = n->tx_buffers_phys + slot * INTEL_BUFFER;
+    *(volatile uint64_t *)&d->control = length | flags | n->tx_command;
+}
+
+static void queued(struct intel_nic *n, uint32_t next, size_t size)
+{
+    n->tx_tail = next;
+    n->nic.stats.tx_frames++;
+    n->nic.stats.tx_bytes += size;
+    hw_write32(n->tdt, next); // uncached: ordered behind the descriptors and the frame
+}
+
+/// Of more than one buffer, which follow each other in memory; or too long.
+static enum status send_jumbo(struct intel_nic *n, const struct nic_piece *pieces, unsigned count)
+{
+    size_t size = 0, most = (size_t)n->model->largest + NIC_HEADER_MAX;
+    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
+        if (p->size > most - size)
+            return ERR_RANGE;
+        size += p->size;
     }
+    uint32_t tail = n->tx_tail, slots = (uint32_t)((size + INTEL_BUFFER - 1) / INTEL_BUFFER);
+    uint32_t next = (tail + slots) & (INTEL_TX_COUNT - 1); // when this one is done, all before it are
+    if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
+        n->nic.stats.tx_busy++;
+        return ERR_BUSY;
+    }
+    uint8_t *at = n->tx_buffers + tail * INTEL_BUFFER;
+    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
+        memory_copy(at, p->bytes, p->size);
+        at += p->size;
+    }
+    uint64_t flags = n->advanced ? IGB_TXD_PAYLEN(size) : 0; // in the first descriptor
+    for (uint32_t i = 0; i < slots - 1; i++, flags = 0)
+        describe(n, tail + i, INTEL_BUFFER, flags);
+    describe(n, tail + slots - 1, size - (slots - 1) * INTEL_BUFFER, flags | INTEL_TXD_EOP);
+    queued(n, next, size);
+    return OK;
 }
 
 static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
 {
     struct intel_nic *n = intel_of(nic);
     uint32_t tail = n->tx_tail;
+    uint32_t next = (tail + 1) & (INTEL_TX_COUNT - 1);
     uint8_t *start = n->tx_buffers + tail * INTEL_BUFFER;
-    size_t size = 0, most = (size_t)n->model->largest + NIC_HEADER_MAX;
+    size_t size = 0, most = n->tx_short;
     if (!n->up)
         return ERR_LINK_DOWN;
-    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
-        if (p->size > most - size)
-            return ERR_RANGE;
-        size += p->size;
-    }
-    if (size < ETHERNET_HEADER)
-        return ERR_RANGE;
-    uint32_t slots = size <= INTEL_BUFFER ? 1 : (uint32_t)(size + INTEL_BUFFER - 1) / INTEL_BUFFER;
-    uint32_t next = (tail + slots) & (INTEL_TX_COUNT - 1); // when this one is done, all before it are
     if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
         nic->stats.tx_busy++;
         return ERR_BUSY;
     }
-    uint8_t *at = start;
     for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
-        memory_copy(at, p->bytes, p->size);
-        at += p->size;
+        size_t piece = p->size;
+        if (piece > most - size)
+            return send_jumbo(n, pieces, count);
+        memory_copy(start + size, p->bytes, piece);
+        size += piece;
     }
     if (size < ETHERNET_MIN) {
         // Not left to TCTL.PSP: the 8254x pads with bytes of older frames.
-        memory_fill(at, 0, ETHERNET_MIN - size);
+        if (size < ETHERNET_HEADER)
+            return ERR_RANGE;
+        memory_fill(start + size, 0, ETHERNET_MIN - size);
         size = ETHERNET_MIN;
     }
-    describe(n, tail, slots, (uint32_t)size);
-    n->tx_tail = next;
-    nic->stats.tx_frames++;
-    nic->stats.tx_bytes += size;
-    hw_write32(n->tdt, next); // uncached: ordered behind the descriptor and the frame
+    describe(n, tail, size, n->advanced ? IGB_TXD_PAYLEN(size) | INTEL_TXD_EOP : INTEL_TXD_EOP);
+    queued(n, next, size);
     return OK;
 }
 
@@ -101,7 +124,7 @@ struct outcome {
 
 static struct outcome outcome_of(const struct intel_nic *n, uint64_t result)
 {
-    if (n->model->advanced)
+    if (n->advanced)
         return (struct outcome){.done = (result & IGB_RXD_DD) != 0,
                                 .last = (result & IGB_RXD_EOP) != 0,
                                 .bad = (result & IGB_RXD_ERRORS) != 0,
@@ -252,6 +275,9 @@ static void rings_start(struct intel_nic *n)
     n->rx_bad = false;
 
     uint32_t rx = n->model->rx_base, tx = n->model->tx_base;
+    size_t most = (size_t)n->model->largest + NIC_HEADER_MAX;
+    n->tx_short = most < INTEL_BUFFER ? most : INTEL_BUFFER;
+    n->advanced = n->model->advanced;
     n->rdt = n->regs + rx + INTEL_DT;
     n->tdt = n->regs + tx + INTEL_DT;
     n->tx_command = INTEL_TXD_IFCS | INTEL_TXD_RS | (n->model->advanced ? IGB_TXD_DATA : 0);

@@ -23,6 +23,7 @@ enum {
 };
 
 static struct nic *nic;
+static size_t most; // frame_most
 static struct {
     uint32_t peer;
     uint8_t mac[6];
@@ -79,12 +80,13 @@ static size_t frame_max(void *ctx)
 static size_t frame_most(void *ctx)
 {
     (void)ctx;
-    return nic_largest(nic) - (PAYLOAD - SENDER);
+    return most;
 }
 
 static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
 {
-    if (size > frame_most(ctx))
+    (void)ctx;
+    if (size > most)
         return ERR_RANGE;
     uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until) {
@@ -105,6 +107,7 @@ const struct carrier l2_carrier = {
 void l2_carrier_start(struct nic *n)
 {
     nic = n;
+    most = nic_largest(n) - (PAYLOAD - SENDER);
 }
 
 // --- in ---

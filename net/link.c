@@ -108,6 +108,7 @@ struct link *link_take(struct link_node *n, const struct carrier *carrier, const
         l->incarnation = incarnation + 1;
         l->node = n;
         l->frames = n->frames + i * LINK_FRAMES * n->stride;
+        l->stride = (uint32_t)n->stride;
         l->events = events;
         l->ctx = ctx;
         l->carrier = carrier;

@@ -141,7 +141,8 @@ struct link {
     struct link_stats stats;
     struct tx_slot tx[LINK_TX_SLOTS];
     uint16_t rx_size[WIRE_WINDOW];
-    uint8_t *frames; // LINK_TX_SLOTS of the sender, WIRE_WINDOW of the receiver, node->stride apart
+    uint8_t *frames; // LINK_TX_SLOTS of the sender, WIRE_WINDOW of the receiver
+    uint32_t stride; // apart
 };
 #define LINK_FRAMES (LINK_TX_SLOTS + WIRE_WINDOW)
 
@@ -176,11 +177,11 @@ static inline struct tx_slot *link_slot(struct link *l, uint32_t sequence)
 }
 static inline uint8_t *link_frame(struct link *l, uint32_t sequence)
 {
-    return l->frames + sequence % LINK_TX_SLOTS * l->node->stride;
+    return l->frames + sequence % LINK_TX_SLOTS * l->stride;
 }
 static inline uint8_t *link_rx_frame(struct link *l, uint32_t sequence)
 {
-    return l->frames + (LINK_TX_SLOTS + sequence % WIRE_WINDOW) * l->node->stride;
+    return l->frames + (LINK_TX_SLOTS + sequence % WIRE_WINDOW) * l->stride;
 }
 static inline uint32_t link_outstanding(const struct link *l)
 {

@@ -32,6 +32,7 @@ enum {
 };
 
 static struct nic *nic;
+static size_t most; // frame_most
 static struct udp_pcb *pcb;
 
 static inline uint16_t get16(const uint8_t *p)
@@ -124,7 +125,7 @@ static enum status send_slowly(uint32_t peer, const void *frame, size_t size)
 static enum status frame_send(void *ctx, struct carrier_path *path, const void *frame, size_t size)
 {
     (void)ctx;
-    if (size > nic_largest(nic) - (PAYLOAD - IP))
+    if (size > most)
         return ERR_RANGE;
     uint64_t now = path->now != 0 ? path->now : time_ns();
     if (now >= path->fresh_until && !refresh(path, now))
@@ -164,7 +165,7 @@ static size_t frame_max(void *ctx)
 static size_t frame_most(void *ctx)
 {
     (void)ctx;
-    return nic_largest(nic) - (PAYLOAD - IP);
+    return most;
 }
 
 const struct carrier udp_carrier = {
@@ -173,6 +174,7 @@ const struct carrier udp_carrier = {
 enum status udp_carrier_start(struct nic *n)
 {
     nic = n;
+    most = nic_largest(n) - (PAYLOAD - IP);
     // Only to send from the right port while a peer is not resolved, and to keep lwIP from answering "port
     // unreachable".
     pcb = udp_new();
