@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Links with keys on whole machines: a guest works with functions of another machine, nothing on the wire can be read, what is recorded and
 sent again does nothing, and who has a wrong key is refused, with a sentence on both consoles."""
+import os
 import re
 
 import pair
@@ -68,6 +69,44 @@ def test_a_guest_works_and_a_recording_does_not(lab):
         assert (forged, unknown, opened) == (old[0], old[2], 1)
         assert replayed > old[1]
     assert "down:" not in host.text and "down:" not in remote.text
+    no_secret_is_said(l)
+    # Its own keys once each, where it works with them; as text only where the firmware's file system driver left them (docs/security.md).
+    for what, copies in copies_in_memory(l).items():
+        if what.startswith("the host's"):
+            assert copies == 0, what
+        else:
+            assert copies == 1 if what.endswith("raw") else copies <= 1, (what, copies)
+
+
+def secrets(l):
+    """{what: bytes} that nobody must read anywhere: each private key and the psk, raw and as farbus.ini has them."""
+    texts = {"the host's key": l.keys_of("host1")[0], "the remote's key": l.keys_of("remote1")[0], "the psk": l.psk()}
+    return {f"{name}{form}": value for name, text in texts.items() for form, value in ((", raw", bytes.fromhex(text)), (", hex", text.encode()))}
+
+
+def no_secret_is_said(l):
+    """Not in what the consoles said, asked for everything they can say, nor on the wire."""
+    for name in ("host1", "remote1"):
+        for command in ("guests", "devices", "status", "counters", "links", "memory", "dma", "trace 50", "capture show", "log debug"):
+            l[name].console.send(command + "\r")
+        pair.ask(l[name], "counters", "announcements: received")
+    heard = {f"{n}'s console": l[n].console.text.encode() for n in ("host1", "remote1")}
+    with open(l.pcap("lan"), "rb") as f:
+        heard["the wire"] = f.read()
+    for where, text in heard.items():
+        for what, secret in secrets(l).items():
+            assert secret not in text and secret[:12] not in text, (what, where)
+
+
+def copies_in_memory(l):
+    """{what: how often} it stands in the remote's memory, all of it."""
+    path = l.path("remote1.memory")
+    l["remote1"].qmp("pmemsave", val=0, size=256 << 20, filename=path)
+    with open(path, "rb") as f:
+        memory = f.read()
+    os.unlink(path)
+    assert len(memory) == 256 << 20
+    return {what: memory.count(secret) for what, secret in secrets(l).items()}
 
 
 def inis(host_key, host_psk, remote_psk, known):
