@@ -5,6 +5,7 @@ import re
 
 import linux_guest
 import pair
+from farbuslab import guest
 from lan_guest import MIB, initramfs, port, talks, udhcpd
 
 FAR_MAC, RATE = "52:54:00:fa:00:09", 8_000_000
@@ -86,3 +87,45 @@ def test_guest_and_linux_machine(lab):
     # what it sent at the most: the limit, the seconds of the flood, and what then waited in the guest (its queue and its socket's)
     assert limited["held"] > 0
     assert 0 < flood["frames"] * flood["size"] < RATE / 8 * flood["usec"] / 1e6 + 700_000, flood
+
+SERVER = r"""
+ip addr add 10.7.0.11/24 dev eth0
+udhcpd /udhcpd.conf
+say "ready"
+lancheck serve 7000 1
+poweroff -f
+"""
+
+CLIENT = rf"""
+must udhcpc -i eth0 -q -n -t 30 -s /udhcpc
+within 60 ping -c 1 -w 1 10.7.0.11 >/dev/null && say "the other guest answers"
+ping -c 3 -w 20 -s 1472 10.7.0.11 >/dev/null && say "it answers frames of full size"
+lancheck talk 10.7.0.11 7000 up={MIB << 20} down={MIB << 20} seed=1
+poweroff -f
+"""
+
+
+def test_guests_on_two_hosts(lab):
+    def host(name, number, script, files=None):
+        ini = f"[node]\nname = {name}\nrole = host\naddress = 10.7.0.{number}/24\n[guest linux]\nmemory = 160M\nkernel = vmlinuz\ninitrd = initrd\n" \
+              f"nic = auto\ncmdline = {linux_guest.CMDLINE} quiet\n"
+        return {"lan": "lan", "memory": 384, "ips": linux_guest.IPS, "ini": ini,
+                "files": {"vmlinuz": guest.kernel("cloud"), "initrd": initramfs(script, files=files)}}
+
+    l = lab({"lan": {"lan": {}}, "host": {"host1": host("host1", 1, CLIENT),
+                                          "host2": host("host2", 2, SERVER, {"udhcpd.conf": udhcpd("10.7.0.100", "10.7.0.109")})}})
+    l.start()
+    texts = []
+    for name in ("host1", "host2"):
+        l[name].console.expect("linux: stopped: powered off", 400)
+        texts.append(l[name].console.text)
+    for line in (r"eth0 has 10\.7\.0\.10\d/24 from 10\.7\.0\.11", "the other guest answers", "it answers frames of full size"):
+        assert re.search(rf"^linux\| guest: {line}$", texts[0], re.M), line
+    assert "FAILED" not in texts[0] + texts[1]
+    for text in texts:
+        ((_, talk),) = talks(text)
+        assert talk["up"] == talk["down"] == MIB << 20 and talk["wrong"] == talk["far_wrong"] == 0
+    for name in ("host1", "host2"):
+        counters = port(l[name].console, "linux, NIC 0")
+        assert counters["sent_bytes"] > MIB << 20 < counters["received_bytes"]
+        assert counters["spoofed"] == counters["forbidden"] == counters["malformed"] == 0
