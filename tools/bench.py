@@ -5,7 +5,7 @@ and what other hypervisors cost on the same bench. A table on standard output, t
 
 usage: tools/bench.py [--json FILE] [--keep FOLDER]
 
-Two laboratories: a host alone (nothing comes from outside, so its figures repeat to the last digit), and a host with a remote, where
+The laboratories: a host alone (nothing comes from outside, so its figures repeat to the last digit), and a host with a remote, where
 the figures of a path are the smallest of all accesses in the host's trace (from one trace event to the next, without the waiting in
 between). Frames and bytes are counted in a capture; how many acknowledgements travel alone depends on when frames arrive, so these
 stand in a part of their own.
@@ -18,6 +18,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bench_lan  # noqa: E402
 import bench_nvme  # noqa: E402
 from farbuslab import Lab, LabError  # noqa: E402
 
@@ -52,6 +53,10 @@ ROWS = {
     "mmio_read_sealed": ("MMIO read with keys, both host halves (udp, AES-GCM)", None, ""),
     "posted_write_sealed_l2": ("  the write by l2", None, ""),
     "mmio_read_sealed_l2": ("  the read by l2", None, ""),
+    "encryption.udp": ("  encryption of the one frame of a write: with keys, less without (udp)", None, ""),
+    "encryption.l2": ("  the same by l2", None, ""),
+    "encryption.read.udp": ("  of the two frames of a read, one sealed and one opened (udp)", None, ""),
+    "encryption.read.l2": ("  the same by l2", None, ""),
     "seal.aes.64": ("frame of 64 bytes behind its header sealed, AES-GCM", None, ""),
     "open.aes.64": ("  opened", None, ""),
     "seal.aes.1400": ("frame of 1,400 bytes sealed, AES-GCM", None, ""),
@@ -61,6 +66,7 @@ ROWS = {
     "handshake.host": ("handshake at the host, five X25519 multiplications", None, ""),
     "handshake.remote": ("handshake at the remote", None, ""),
     "handshake.mac": ("MAC of a HELLO: what a stranger's costs", None, ""),
+    **bench_lan.ROWS,
     "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
     "memory_kept": ("memory kept from guests, KiB", 16 * 1024 + GUEST_MEMORY_MIB * 1024 // 100, "SimpleVisor 2 MiB, BitVisor 128 MiB"),
     "text.hv.elf": ("hv.elf text without lwIP, newlib and BearSSL, bytes", 256 * 1024, ""),
@@ -249,12 +255,17 @@ def main():
         sealed, _ = run_remote(arguments.keep, "udp", ALL_ROWS, "keys")
         sealed_l2, _ = run_remote(arguments.keep, "l2", ALL_ROWS, "keys")
         values.update(run_seal(arguments.keep))
+        values.update(bench_lan.measure(arguments.keep))
+        flood = bench_lan.flooded(arguments.keep)
         nvme = bench_nvme.compare(arguments.keep)
     except LabError as e:
         sys.exit(f"bench: {e}")
     values.update(remote)
     for suffix, figures_of in (("l2", l2), ("sealed", sealed), ("sealed_l2", sealed_l2)):
         values.update({f"{key}_{suffix}": figures_of[key] for key in ("posted_write", "mmio_read")})
+    for carrier, end in (("udp", ""), ("l2", "_l2")):
+        values[f"encryption.{carrier}"] = values[f"posted_write_sealed{end}"] - values[f"posted_write{end}"]
+        values[f"encryption.read.{carrier}"] = values[f"mmio_read_sealed{end}"] - values[f"mmio_read{end}"]
     on_wire.update({f"{row} (l2)": numbers for row, numbers in on_wire_l2.items()})
     texts = {elf: text_sizes(os.path.join(ROOT, "build", elf)) for elf in ("hv.elf", "remote-fw.elf")}
     values["text.hv.elf"] = sum(n for room, n in texts["hv.elf"].items() if room not in ("lwip", "newlib", "bearssl"))
@@ -272,11 +283,14 @@ def main():
     print("\non the wire, per access, both directions (depends on when frames arrive: acknowledgements may travel alone)")
     for row, (count, size) in on_wire.items():
         print(f"  {row:22} {count:8.3f} frames {size:10.1f} bytes")
+    print("\n4 KiB reads of a drive in another machine, four at a time, on one CPU, for each second of the host's clock (frames arrive when they do: not to the last digit)")
+    for line in bench_lan.table(flood):
+        print(f"  {line}")
     print("\na drive in another machine: through Farbus, and over NVMe/TCP from bare Linux to Linux, on the same emulated machines and LAN")
     for line in bench_nvme.table(nvme):
         print(f"  {line}")
     with open(arguments.json, "w", encoding="utf-8") as f:
-        json.dump({"figures": report, "text": texts, "wire": {k: {"frames": c, "bytes": s} for k, (c, s) in on_wire.items()}, "nvme": nvme}, f, indent=2)
+        json.dump({"figures": report, "text": texts, "wire": {k: {"frames": c, "bytes": s} for k, (c, s) in on_wire.items()}, "nvme": nvme, "flood": flood}, f, indent=2)
     print(f"\nwritten to {os.path.relpath(arguments.json)}")
 
 

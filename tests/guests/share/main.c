@@ -11,7 +11,7 @@
 #include "tests/guests/lib/cpu.h"
 #include "tests/guests/lib/edu.h"
 #include "tests/guests/lib/pci.h"
-#include "tests/guests/lib/virtio_sender.h"
+#include "tests/guests/lib/virtio_nic.h"
 
 #define TURNS      10000u      // of a block, two instructions each: well below the slice of a scheduler
 #define WINDOW     20000000ull // ticks
@@ -83,8 +83,8 @@ static void spin_until_key(void)
 static void send_without_end(void)
 {
     static uint8_t frame[FRAME_SIZE];
-    struct virtio_sender nic;
-    if (!virtio_sender_start(&nic)) {
+    static struct virtio_nic nic;
+    if (!virtio_nic_start(&nic, 0)) {
         print("share: no NIC\n");
         return;
     }
@@ -94,10 +94,10 @@ static void send_without_end(void)
     }
     frame[12] = ETHERTYPE >> 8;
     frame[13] = ETHERTYPE & 0xff;
-    virtio_sender_frame(frame, sizeof frame);
+    virtio_nic_frame(&nic, frame, sizeof frame);
     for (bool told = false;;) {
-        virtio_sender_send(&nic);
-        if (!told && virtio_sender_taken() >= 1024) {
+        (void)virtio_nic_send(&nic, nic.places - virtio_nic_waiting(&nic.transmit));
+        if (!told && nic.transmit.given >= 1024) {
             print("share: more than a thousand frames sent\n");
             told = true;
         }
