@@ -15,7 +15,7 @@ GUESTS = 8
 
 # key: (what it is, goal or None, what peers cost on this bench); instructions, if it says nothing else
 ROWS = {
-    "lan.out_guest.60": ("frame of 60 bytes from a guest to another's queue, of many in one notification", None, ""),
+    "lan.out_guest.60": ("frame of 60 bytes, one of many, from a guest to another's queue", None, ""),
     "lan.out_guest.1514": ("  of 1,514 bytes", None, ""),
     "lan.out_guest.60.first": ("  one alone, 60 bytes, exit and entry included", None, ""),
     "lan.out_refused.1514": ("  of 1,514 bytes, without the switch: refused at its first look", None, ""),
@@ -24,7 +24,7 @@ ROWS = {
     "lan.in_guest.60.first": ("  one alone, 60 bytes, exit and entry included", None, ""),
     "lan.out_wire.60": ("frame of 60 bytes from a guest to the NIC, doorbell included", None, ""),
     "lan.out_wire.1514": ("  of 1,514 bytes", None, ""),
-    "boot_8": (f"EFI entry to the first instruction of the last of {GUESTS} guests, file reads excluded", None, ""),
+    "boot_8": (f"EFI entry to the first instruction of the last of {GUESTS} guests", None, ""),
     "memory_guest": ("memory for each guest beside its own, KiB", None, ""),
     "memory_nic": ("memory for each virtual NIC, KiB", None, ""),
     "memory_function": ("memory for each remote function at the host, KiB", None, ""),
