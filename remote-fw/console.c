@@ -8,6 +8,7 @@
 #include "net/stack.h"
 #include "remote-fw/reset.h"
 #include "remote-fw/server.h"
+#include "rt/frames.h"
 #include "rt/log.h"
 #include "rt/shell.h"
 #include "rt/time.h"
@@ -208,6 +209,17 @@ static void run_counters(int argc, char *argv[])
         (ull)nic->stats.rx_bytes, (ull)nic->stats.rx_errors, (ull)nic->stats.tx_busy);
 }
 
+static void run_memory(int argc, char *argv[])
+{
+    const struct frames_stats frames = frames_stats();
+    const struct net_memory net = net_memory();
+    (void)argc;
+    (void)argv;
+    log_info("memory", "%llu KiB, free %llu KiB; network: %u buffers in use of at most %u so far, %u bytes",
+             (ull)(frames.total * FRAME_SIZE >> 10), (ull)(frames.free * FRAME_SIZE >> 10),
+             (unsigned)net.pooled, (unsigned)net.pooled_max, (unsigned)net.heap);
+}
+
 static void run_log(int argc, char *argv[])
 {
     static const struct {
@@ -245,6 +257,7 @@ static const struct shell_command commands[] = {
     {"counters", "requests executed and refused, frames", run_counters},
     {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
     {"dma", "functions that master the bus: slots, bytes, rounds, faults, refusals", run_dma},
+    {"memory", "what is free, and lwIP's", run_memory},
     {"log", "error|warn|info|debug  what is printed", run_log},
     {"reset", "ends all links and restarts this machine", run_reset},
     {"poweroff", "ends all links and switches this machine off", run_power_off},

@@ -122,10 +122,11 @@ ROUNDS = 50  # of four guests
 
 def test_restarts(lab):
     """Four guests with a remote function each start and end two hundred times: powered off, by a triple fault, stopped and reset from
-    the console. Memory and network buffers are what they were; what a guest had is free when it has ended."""
+    the console. Memory and network buffers at both ends are what they were; what a guest had is free when it has ended."""
     ends = {"off": EDU, "triple": SERIAL, "stop": NVME, "reset": SERIAL2}
     guests = [section(name, "mayfly", [device], cmdline=f"end={name if name in ('off', 'triple') else 'stay'}", memory="4M")
               for name, device in ends.items()]
+    guests[0] += "dma = mirror\n"  # all its memory, each time, at both ends
     l = lab(pair.description(guests, ["nvme", "edu", "serial", "serial2"], elves=["mayfly"]))
     pair.prepare(l)
     l.start()
@@ -145,8 +146,9 @@ def test_restarts(lab):
             console.expect(f"{name}: stopped: stopped from the console", 60)
 
     def memory():
-        text = pair.ask(host, "memory", "memory: network: ")
-        return re.findall(r"free (\d+) KiB|(\d+) buffers in use|(\d+) bytes in use", text)
+        """Of the host and of the remote: KiB free; lwIP's buffers in use."""
+        texts = [pair.ask(host, "memory", "memory: network: "), pair.ask(l["remote1"], "memory", "network: ")]
+        return [int(re.search(pattern, text)[1]) for text in texts for pattern in (r"free (\d+) KiB", r"(\d+) buffers in use", r"(\d+) bytes")]
 
     all_lived()
     stop("stop", "reset")
@@ -164,6 +166,7 @@ def test_restarts(lab):
     text = pair.ask(host, "guests", "guests: reset: ")
     assert re.findall(r"started (\d+) times", text) == [str(ROUNDS + 1)] * 4
     assert len(console.seen(r"mayfly: \w+:\w+ works")) == 4 * (ROUNDS + 1)
+    assert re.search(r"DMA: maps +[1-9]\d{4}", pair.ask(host, "counters", "announcements: received"))
     assert not console.seen(r"mayfly: (no device|.*FAILED)|starts without|another host has it")
     after = memory()
     print("memory and network buffers, before and after:", before, after)
