@@ -143,18 +143,21 @@ static uint64_t timer_tick(const struct lapic *l)
 
 static void timer_start(struct lapic *l, uint64_t now)
 {
-    l->timer_start_tsc = now;
     l->timer_deadline_tsc = l->timer_initial ? now + l->timer_initial * timer_tick(l) : 0;
 }
 
+/// Counts until the deadline. A change between one-shot and periodic does not touch it: a count that runs
+/// goes on from where it was, and one that has ended stays 0.
 static uint32_t timer_current(const struct lapic *l, uint64_t now)
 {
-    if (timer_mode(l) == TIMER_DEADLINE || !l->timer_initial)
+    if (timer_mode(l) == TIMER_DEADLINE || !l->timer_initial || !l->timer_deadline_tsc)
         return 0;
-    uint64_t counts = (now - l->timer_start_tsc) / timer_tick(l);
-    if (timer_mode(l) == TIMER_PERIODIC)
-        return l->timer_initial - (uint32_t)(counts % l->timer_initial);
-    return counts >= l->timer_initial ? 0 : l->timer_initial - (uint32_t)counts;
+    uint64_t tick = timer_tick(l);
+    if (now < l->timer_deadline_tsc)
+        return (uint32_t)((l->timer_deadline_tsc - now + tick - 1) / tick);
+    if (timer_mode(l) != TIMER_PERIODIC)
+        return 0;
+    return l->timer_initial - (uint32_t)((now - l->timer_deadline_tsc) / tick % l->timer_initial);
 }
 
 uint64_t lapic_tick(struct lapic *l, uint64_t now)
@@ -444,7 +447,7 @@ static void power_up(struct lapic *l)
     for (unsigned i = 0; i < LVT_COUNT; i++)
         l->lvt[i] = LVT_MASKED;
     l->timer_initial = l->timer_divide = 0;
-    l->timer_start_tsc = l->timer_deadline_tsc = l->tsc_deadline_msr = 0;
+    l->timer_deadline_tsc = l->tsc_deadline_msr = 0;
 }
 
 void lapic_reset(struct lapic *l, uint32_t id, bool bootstrap, const struct lapic_ops *ops)

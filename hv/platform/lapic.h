@@ -35,7 +35,6 @@ struct lapic {
     uint32_t tpr, ldr, dfr, svr, esr, esr_pending, icr_low, icr_high;
     uint32_t lvt[7]; // CMCI, timer, thermal, perfmon, LINT0, LINT1, error
     uint32_t timer_initial, timer_divide;
-    uint64_t timer_start_tsc;    // guest TSC when the count was written
     uint64_t timer_deadline_tsc; // next expiry in guest TSC ticks, 0: none
     uint64_t tsc_deadline_msr;
     uint64_t bus_divisor; // TSC ticks per APIC timer tick at divide-by-1

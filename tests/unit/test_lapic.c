@@ -174,6 +174,27 @@ static void test_periodic(void **state)
     assert_int_equal(lapic_pending(l), -1);
 }
 
+/// Between one-shot and periodic a count goes on from where it is; one that has ended does not begin again.
+static void test_change_of_mode(void **state)
+{
+    (void)state;
+    lapic_write(l, 0x3e0, 0xb, 0); // divide by 1
+    lapic_write(l, 0x320, 0x61, 0);
+    lapic_write(l, 0x380, 10, 0); // 100 ticks
+    lapic_write(l, 0x320, 0x20061, 30);
+    assert_int_equal(lapic_read(l, 0x390, 30), 7);
+    assert_int_equal(lapic_tick(l, 350), 400);
+    assert_int_equal(lapic_read(l, 0x390, 350), 5);
+    lapic_write(l, 0x320, 0x61, 360);
+    assert_int_equal(lapic_read(l, 0x390, 360), 4);
+    assert_int_equal(lapic_read(l, 0x390, 400), 0);
+    assert_int_equal(lapic_tick(l, 400), 0);
+    lapic_write(l, 0x320, 0x20061, 410);
+    assert_int_equal(lapic_read(l, 0x390, 410), 0);
+    assert_int_equal(lapic_tick(l, 5000), 0);
+    assert_int_equal(lapic_read(l, 0x390, 5000), 0);
+}
+
 static void test_deadline(void **state)
 {
     (void)state;
@@ -326,17 +347,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
-        T(test_reset_state),
-        T(test_priorities),
-        T(test_level),
-        T(test_illegal_vectors),
-        T(test_one_shot),
-        T(test_periodic),
-        T(test_deadline),
-        T(test_ipis),
-        T(test_logical_destinations),
-        T(test_x2apic),
-        T(test_init_keeps_mode),
+        T(test_reset_state),          T(test_priorities), T(test_level),
+        T(test_illegal_vectors),      T(test_one_shot),   T(test_periodic),
+        T(test_change_of_mode),       T(test_deadline),   T(test_ipis),
+        T(test_logical_destinations), T(test_x2apic),     T(test_init_keeps_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
