@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The laboratory itself: what it refuses, and that nothing it started outlives it."""
+import gzip
 import os
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from farbuslab import Console, ConsoleTimeout, LabError
+from farbuslab import Console, ConsoleTimeout, LabError, run
 from mkimage import make_image
 
 
@@ -29,6 +30,26 @@ from mkimage import make_image
 def test_refusals(lab, description, words):
     with pytest.raises(LabError, match=words.replace("[", r"\[")):
         lab(description)
+
+
+def test_one_kernel_without_a_description(tmp_path):
+    """tools/lab run: what it makes of a command line."""
+    (tmp_path / "kernel.v1.gz").write_bytes(gzip.compress(b"a kernel"))
+    (tmp_path / "server").write_bytes(b"a module")
+    made = run.description(str(tmp_path / "kernel.v1.gz"), "16M", 2, "a b", modules=[f"{tmp_path}/server x y"], devices=["edu", "pci-testdev"])
+    host, remote = made["host"]["host1"], made["remote"]["remote1"]
+    assert host["files"] == {"kernel.v1": b"a kernel", "server": b"a module"}
+    for line in ("[guest kernel]", "memory = 16M", "cpus = 2", "kernel = kernel.v1", "cmdline = a b", "module = server x y", "device = remote1/0000:00:04.0",
+                 "device = remote1/0000:00:05.0"):
+        assert line in host["ini"].split("\n"), line
+    assert remote["devices"] == ["edu,addr=0x4", "pci-testdev,addr=0x5"] and "lend = 0000:00:05.0" in remote["ini"]
+    assert run.description(str(tmp_path / "server"))["host"]["host1"]["nic"] == "none"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "server").write_bytes(b"another")
+    for arguments, words in (({"memory": "16 MB"}, "K, M or G"), ({"initrd": "no/such/file"}, "no/such/file"),
+                             ({"modules": [f"{tmp_path}/server", f"{tmp_path}/other/server"]}, "two files")):
+        with pytest.raises(LabError, match=words):
+            run.description(str(tmp_path / "kernel.v1.gz"), **arguments)
 
 
 def test_missing_file_is_named(lab):
