@@ -5,6 +5,7 @@
 #include "hv/bus/bus.h"
 #include "hv/memory.h"
 #include "hv/vm/guest.h"
+#include "hv/vm/sched.h"
 #include "hv/vmx/reasons.h"
 #include "net/capture.h"
 #include "net/report.h"
@@ -14,6 +15,7 @@
 #include "rt/shell.h"
 #include "rt/time.h"
 #include "rt/trace.h"
+#include "rt/x86.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +73,42 @@ static void run_exits(int argc, char *argv[])
              g->config->name, (unsigned long long)g->io.unowned_port_reads,
              (unsigned long long)g->io.unowned_port_writes, (unsigned long long)g->io.unowned_mmio_reads,
              (unsigned long long)g->io.unowned_mmio_writes, (unsigned long long)g->pci.absent_reads);
+}
+
+/// "load on" starts the account anew; "load" prints it.
+static void run_load(int argc, char *argv[])
+{
+    static struct sched_load start;
+    static uint64_t start_tsc, start_waited_ns;
+    if (argc > 1) {
+        start = sched_load();
+        start_tsc = rdtsc();
+        start_waited_ns = bus_counters().waited_ns;
+        sched_account(strcmp(argv[1], "off") != 0);
+        return;
+    }
+    const struct sched_load now = sched_load();
+    if (!now.on) {
+        log_info("load", "nothing is being counted: `load on` begins (and costs each VM exit two RDTSC)");
+        return;
+    }
+    uint64_t all = (rdtsc() - start_tsc) * cpu_count(), guests = now.guests - start.guests;
+    uint64_t waited = time_ns_to_tsc(bus_counters().waited_ns - start_waited_ns);
+    uint64_t work = now.for_guests - start.for_guests, house = now.house - start.house;
+    waited = waited < work ? waited : work;
+    work -= waited;
+    const struct {
+        const char *what;
+        uint64_t ticks;
+    } rows[] = {{"in guests", guests},
+                {"work for guests", work},
+                {"network", house},
+                {"waiting for remotes", waited},
+                {"idle", all - guests - work - house - waited}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        log_info("load", "%-19s %3llu.%llu %% %15llu ticks", rows[i].what,
+                 (unsigned long long)(rows[i].ticks * 100 / all),
+                 (unsigned long long)(rows[i].ticks * 1000 / all % 10), (unsigned long long)rows[i].ticks);
 }
 
 static void run_stop(int argc, char *argv[])
@@ -293,6 +331,7 @@ static const struct shell_command commands[] = {
     {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
     {"nics", "virtual NICs: frames, and what was refused", run_nics},
     {"exits", "[GUEST]  VM exits by reason", run_exits},
+    {"load", "[on | off]  where the CPUs' time goes, since it was switched on", run_load},
     {"trace", "[N]  the last N events of each CPU", run_trace},
     {"memory", "what is used, by whom", run_memory},
     {"start", "[GUEST]  start one that is stopped, with its devices", run_start},

@@ -81,7 +81,9 @@ static void keep_house(void)
 {
     if (have_network) {
         net_lock();
-        (void)net_poll();
+        uint64_t began = rdtsc();
+        if (net_poll() > 0)
+            sched_house(rdtsc() - began);
         net_unlock();
     }
     console_poll();

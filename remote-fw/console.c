@@ -6,6 +6,7 @@
 #include "net/capture.h"
 #include "net/report.h"
 #include "net/stack.h"
+#include "remote-fw/load.h"
 #include "remote-fw/reset.h"
 #include "remote-fw/server.h"
 #include "rt/frames.h"
@@ -258,6 +259,7 @@ static const struct shell_command commands[] = {
     {"capture", "[start [MiB] [all] | stop | show]  the network as a pcapng file", run_capture},
     {"dma", "functions that master the bus: slots, bytes, rounds, faults, refusals", run_dma},
     {"memory", "what is free, and lwIP's", run_memory},
+    {"load", "how much of the CPU was used since it was asked last", load_command},
     {"log", "error|warn|info|debug  what is printed", run_log},
     {"reset", "ends all links and restarts this machine", run_reset},
     {"poweroff", "ends all links and switches this machine off", run_power_off},

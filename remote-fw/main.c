@@ -10,6 +10,7 @@
 #include "remote-fw/console.h"
 #include "remote-fw/device.h"
 #include "remote-fw/lending.h"
+#include "remote-fw/load.h"
 #include "remote-fw/server.h"
 #include "remote-fw/spaces.h"
 #include "remote-fw/vectors.h"
@@ -125,15 +126,18 @@ static _Noreturn void serve(struct nic *nic)
     net_lock();
     for (uint64_t last = time_ns();;) {
         vectors_breathe(); // messages of lent functions
+        uint64_t began = rdtsc();
         unsigned frames = net_poll();
         bool busy = server_poll(), typed = shell_poll();
         uint64_t now = time_ns();
-        if (frames || busy || typed)
+        if (frames || busy || typed) {
             last = now;
-        else if (timer && now - last >= IDLE_AFTER_NS)
+            load_worked(rdtsc() - began);
+        } else if (timer && now - last >= IDLE_AFTER_NS) {
             sleep(nic, timer);
-        else
+        } else {
             cpu_pause();
+        }
     }
 }
 

@@ -114,6 +114,7 @@ struct bus_counters {
     uint64_t unsupported;    // of these: UR, CA or a status we do not know
     uint64_t retried;        // CRS: asked again
     uint64_t timeouts;       // no completion in BUS_COMPLETION_TIMEOUT_MS
+    uint64_t waited_ns;      // CPUs stood still for remotes: completions, credit, room
     uint64_t link_lost;      // the link went down while it was waited for
     uint64_t all_ones;       // reads that were answered all-ones, for whatever reason
     uint64_t absent;         // accesses while the function was not attached

@@ -32,6 +32,7 @@ static uint64_t deadline(void)
 void transact_wait(void)
 {
     static unsigned steps;
+    uint64_t began = time_ns();
     if (net_poll() != 0 && ++steps % 16 != 0)
         return;
     net_unlock();
@@ -39,6 +40,7 @@ void transact_wait(void)
         wait_hook();
     __builtin_ia32_pause();
     net_lock();
+    bus_counts.waited_ns += time_ns() - began;
 }
 
 // --- tags ---

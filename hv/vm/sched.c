@@ -14,7 +14,9 @@ uint32_t sched_cpu_of(uint32_t guest_index)
     return (guest_index + 1) % cpu_count();
 }
 
-static uint8_t kick_vector; // 0: none was free; then a slice ends when it ends
+static _Atomic bool accounting;                           // sched_account
+static _Atomic uint64_t turns_tsc, guests_tsc, house_tsc; // while it was on, all CPUs together
+static uint8_t kick_vector;                               // 0: none was free; then a slice ends when it ends
 
 /// All that a kick does is the VM exit.
 static void on_kick(void *ctx, uint8_t vector)
@@ -64,9 +66,13 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
+    v->timed = atomic_load_explicit(&accounting, memory_order_relaxed);
+    uint64_t guest_tsc = v->guest_tsc;
     v->guest->running = v;
     enum run_result result = guest_virt->run(v);
     v->guest->running = NULL;
+    if (v->timed)
+        atomic_fetch_add_explicit(&guests_tsc, v->guest_tsc - guest_tsc, memory_order_relaxed);
     if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
         log_info(v->guest->config->name,
                  "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
@@ -114,12 +120,37 @@ static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
         used = rdtsc() - began;
         if (!ran || used + shortest >= due)
             break;
-        if (tend)
+        if (tend) {
+            uint64_t house = rdtsc();
             tend();
+            began += rdtsc() - house; // is not this guest's time
+        }
     }
+    if (due && atomic_load_explicit(&accounting, memory_order_relaxed))
+        atomic_fetch_add_explicit(&turns_tsc, used, memory_order_relaxed);
     fair_ran(&g->fair, slice, used, due);
     g->used_tsc += due ? used : 0;
     return due != 0;
+}
+
+void sched_house(uint64_t ticks)
+{
+    if (atomic_load_explicit(&accounting, memory_order_relaxed))
+        atomic_fetch_add_explicit(&house_tsc, ticks, memory_order_relaxed);
+}
+
+void sched_account(bool on)
+{
+    atomic_store(&accounting, on);
+}
+
+struct sched_load sched_load(void)
+{
+    uint64_t guests = atomic_load(&guests_tsc), turns = atomic_load(&turns_tsc);
+    return (struct sched_load){.on = atomic_load(&accounting),
+                               .guests = guests,
+                               .for_guests = turns > guests ? turns - guests : 0,
+                               .house = atomic_load(&house_tsc)};
 }
 
 _Noreturn void sched_run(void (*tend)(void))

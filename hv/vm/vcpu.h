@@ -65,6 +65,9 @@ struct vcpu {
     uint64_t msr_store[MSR_STORE_MAX]; // MSRs that only remember what was written; index from hv/vm/msr.c
     uint64_t exits[80];                // by basic exit reason
     uint64_t entries;
+    bool timed; // guest_tsc counts; costs each VM exit two RDTSC. Set by the scheduler, between slices
+    uint64_t entered_tsc; // timed: when the guest was entered last
+    uint64_t guest_tsc;   // timed: ticks in the guest, all together
 };
 
 _Static_assert(offsetof(struct vcpu, host_rsp) == 128, "hv/vmx/run.S");

@@ -386,6 +386,14 @@ static bool finish_exit(struct vcpu *v, enum vm_result result)
     return true;
 }
 
+bool vmx_exit_timed(struct vcpu *v)
+{
+    v->guest_tsc += rdtsc() - v->entered_tsc;
+    bool again = vmx_exit(v);
+    v->entered_tsc = rdtsc();
+    return again;
+}
+
 bool vmx_exit(struct vcpu *v)
 {
     uint32_t reason = (uint32_t)vmread(EXIT_REASON) & 0xffff;

@@ -42,15 +42,17 @@ vmx_enter:
         mov     0x38(%rdi), %rdi
         jne     1f
         vmlaunch
-        jmp     2f
+        jmp     .Lfail
 1:      vmresume
-2:      xor     %eax, %eax      // VMfail: RSP is still our own
-        jmp     3f
+.Lfail:   xor     %eax, %eax      // VMfail: RSP is still our own
+        jmp     .Ldone
+        .size   vmx_enter, . - vmx_enter
 
-// HOST_RIP
-        .globl  vmx_exit_entry
-        .type   vmx_exit_entry, @function
-vmx_exit_entry:
+// What HOST_RIP points to. `handler`: bool (struct vcpu *), true to enter the guest again.
+.macro exit_entry name handler
+        .globl  \name
+        .type   \name, @function
+\name:
         push    %r15
         push    %r14
         push    %r13
@@ -70,16 +72,22 @@ vmx_exit_entry:
         mov     %rsp, %rbx
         mov     %rsp, %rdi
         mov     VCPU_HOST_RSP(%rdi), %rsp
-        call    vmx_exit
+        call    \handler
         test    %al, %al
-        jz      4f
+        jz      .Lleave
         load_guest_registers %rbx
         mov     0x38(%rbx), %rdi
         mov     0x18(%rbx), %rbx
         vmresume
-        jmp     2b
-4:      mov     $1, %eax
-3:      add     $8, %rsp
+        jmp     .Lfail
+        .size   \name, . - \name
+.endm
+
+        exit_entry vmx_exit_entry vmx_exit
+        exit_entry vmx_exit_entry_timed vmx_exit_timed
+
+.Lleave:  mov     $1, %eax
+.Ldone:   add     $8, %rsp
         pop     %r15
         pop     %r14
         pop     %r13
@@ -87,6 +95,5 @@ vmx_exit_entry:
         pop     %rbx
         pop     %rbp
         ret
-        .size   vmx_enter, . - vmx_enter
 
         .section .note.GNU-stack, "", @progbits

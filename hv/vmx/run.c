@@ -16,7 +16,12 @@ enum run_result vmx_run(struct vcpu *v)
     vmwrite(TSC_OFFSET, v->tsc_offset); // a pause changes it
     vmwrite(VMX_PREEMPTION_TIMER_VALUE, ticks > UINT32_MAX ? UINT32_MAX : ticks);
     vmx_prepare_entry(v);
+    if (v->timed != v->vmx->timed) {
+        v->vmx->timed = v->timed;
+        vmwrite(HOST_RIP, (uint64_t)(uintptr_t)(v->timed ? vmx_exit_entry_timed : vmx_exit_entry));
+    }
     v->entries++;
+    v->entered_tsc = rdtsc();
     if (!vmx_enter(v)) {
         (void)vm_stop(v, "VM entry failed with VM-instruction error %u",
                       (unsigned)vmread(VM_INSTRUCTION_ERROR));

@@ -27,6 +27,7 @@ struct vmx_vcpu {
     uint64_t cr2, dr0, dr1, dr2, dr3, dr6;
     uint64_t kernel_gs_base, star, lstar, cstar, fmask, tsc_aux;
     uint32_t cpu_controls; // as last written to PROCESSOR_BASED_CONTROLS
+    bool timed;            // HOST_RIP is vmx_exit_entry_timed
 };
 
 enum status vmx_cpu_start(void);
@@ -61,5 +62,8 @@ void vmx_keep_vectoring(struct vcpu *v);
 // run.S
 bool vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
+void vmx_exit_entry_timed(void);
 /// Called by run.S on every VM exit. True: enter again at once.
 bool vmx_exit(struct vcpu *v);
+/// The same, and it keeps v->guest_tsc.
+bool vmx_exit_timed(struct vcpu *v);
