@@ -79,8 +79,7 @@ def lab_farbus():
                                "files": {"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(OVER_FARBUS + STEPS, programs=["build/linux/dmacheck"])},
                                "ini": f"[node]\nname = host1\nrole = host\naddress = {INITIATOR}/24\n[guest linux]\nmemory = 192M\nkernel = vmlinuz\n"
                                       "initrd = initrd\nwait = 600\ncmdline = console=ttyS0,115200\ndevice = remote1/0000:00:04.0\n"}},
-            # with icount, a tick of its TSC is an instruction
-            "remote": {"remote1": dict(DRIVE, lan="lan", memory=512, args=["-icount", "shift=0"],
+            "remote": {"remote1": dict(DRIVE, lan="lan", memory=512,
                                        ini=f"[node]\nname = remote1\nrole = remote\naddress = {TARGET}/24\nlend = 0000:00:04.0\n")}}
 
 
@@ -115,21 +114,16 @@ def exits(console):
     return {reason: int(n) for reason, n in re.findall(r"exits: linux: ([A-Z_0-9]+) +(\d+)", console.text[start:])}
 
 
-def instructions(host, remote):
-    """(host's, remote's) instructions so far: the host's for the guest and the network, without what the guest executes, without waiting; the remote's since it was asked last."""
-    at = len(host.text)
-    host.send("load\n")
-    host.expect(r"load: idle .*\n", 60)
-    used = sum(int(n) for n in re.findall(r"load: (?:work for guests|network) .* (\d+) ticks", host.text[at:]))
-    at = len(remote.text)
-    remote.send("load\n")
-    remote.expect(r"load: .*\n", 60)
-    answer = re.search(r"load: .*, (\d+) of", remote.text[at:])
-    return used, int(answer[1]) if answer else 0
+def instructions(console):
+    """The host's instructions so far for the guest and the network, without what the guest executes, without waiting."""
+    start = len(console.text)
+    console.send("load\n")
+    console.expect(r"load: idle .*\n", 60)
+    return sum(int(n) for n in re.findall(r"load: (?:work for guests|network) .* (\d+) ticks", console.text[start:]))
 
 
 def run(folder, name):
-    """Runs the workload. Returns {row: operations}, the capture's path, and {row: ({reason: VM exits}, host's instructions, remote's)} (nothing for `tcp`)."""
+    """Runs the workload. Returns {row: operations}, the capture's path, and {row: ({reason: VM exits}, host's instructions)} (nothing for `tcp`)."""
     os.makedirs(folder, exist_ok=True)
     description = lab_tcp(folder) if name == "tcp" else lab_farbus()
     with Lab.load(description, os.path.join(folder, name)) as lab:
@@ -139,19 +133,19 @@ def run(folder, name):
             lab["host1"].start()
         console = lab["host1"].console
         seen = []
-        if name != "tcp":
-            console.send("load on\n")
         for n in range(len(WORKLOAD) + 1):
             console.expect(rf"guest: mark {n}\b", 1200)
             if name != "tcp":
-                seen.append((exits(console), *instructions(console, lab["remote1"].console)))
+                if n == 0:
+                    console.send("load on\n")
+                seen.append((exits(console), instructions(console)))
         console.expect(r"guest: finished", 300)
         done = re.findall(r"dmacheck: (?:read|write) .* ops=(\d+) errors=0 wrong=0 beside=0", console.text)
         if len(done) != len(WORKLOAD):
             raise LabError(f"{name}: the workload went wrong: see {console.log}")
         lab["remote1"].stop()
         rows = [row for row, *_ in WORKLOAD]
-        between = {row: ({r: after[0][r] - before[0].get(r, 0) for r in after[0]}, after[1] - before[1], after[2])
+        between = {row: ({r: after[0][r] - before[0].get(r, 0) for r in after[0]}, after[1] - before[1])
                    for row, before, after in zip(rows, seen, seen[1:])}
         return dict(zip(rows, map(int, done))), lab.pcap("lan"), between
 
@@ -217,14 +211,14 @@ def count(path, classify, done):
 
 
 def compare(folder):
-    """{"farbus": {row: {"frames", "bytes", "trips", "exits", "host", "remote"} for each request}, "tcp": the same without exits}"""
+    """{"farbus": {row: {"frames", "bytes", "trips", "exits", "host"} for each request}, "tcp": the same without exits}"""
     result = {}
     for name, classify in (("farbus", classify_farbus), ("tcp", classify_tcp)):
         done, capture, between = run(folder, name)
         result[name] = count(capture, classify, done)
-        for row, (reasons, host, remote) in between.items():
+        for row, (reasons, host) in between.items():
             result[name][row]["exits"] = {reason: n / done[row] for reason, n in reasons.items() if n >= done[row] / 10}
-            result[name][row]["host"], result[name][row]["remote"] = host / done[row], remote / done[row]
+            result[name][row]["host"] = host / done[row]
     return result
 
 
@@ -235,10 +229,10 @@ def table(result):
     for row, name, _ in WORKLOAD:
         cells = [f"{r['trips']:11.2f} {r['frames']:8.1f} {r['bytes']:9.0f}" for r in (result[k][row] for k in ("farbus", "tcp") if k in result)]
         yield f"{name:42} " + "   ".join(cells)
-    yield "instructions of each request: the host's beside the guest's own, and the remote's"
+    yield "the host's instructions for each request, without the guest's own (idle time between the rows is in it)"
     for row, name, _ in WORKLOAD:
         cells = result["farbus"][row]
-        yield f"{name:42} host {cells['host']:9,.0f}   remote {cells['remote']:9,.0f}"
+        yield f"{name:42} {cells['host']:11,.0f}"
     yield "VM exits of each request, by reason (idle time between the rows is in it)"
     for row, name, _ in WORKLOAD:
         reasons = sorted(result["farbus"][row].get("exits", {}).items(), key=lambda e: -e[1])
