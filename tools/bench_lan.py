@@ -100,7 +100,9 @@ must dmacheck write $drive bytes=4194304 bs=65536 qd=4 seed=1
 for round in 1 2 3; do
     say "waits"
     read line </dev/ttyS0
-    must dmacheck read $drive bytes=4194304 bs=4096 qd=4 random=1 ops=512 seed=1
+    for again in 1 2 3; do
+        must dmacheck read $drive bytes=4194304 bs=4096 qd=4 random=1 ops=256 seed=1
+    done
 done
 poweroff -f
 """
@@ -135,8 +137,10 @@ def run_flood(folder, carrier):
                 key_for("flood")
                 console.expect("more than a thousand frames sent", 300)
             key_for("linux")
-            done = console.expect(r"dmacheck: read .* ops=(\d+) errors=0 wrong=0 beside=0 usec=(\d+) ", 900)
-            speed[what] = int(done[1]) * 1e6 / int(done[2])
+            speed[what] = 0
+            for _ in range(3):  # the best: what the emulators lose to others of this machine is not meant
+                done = console.expect(r"dmacheck: read .* ops=(\d+) errors=0 wrong=0 beside=0 usec=(\d+) ", 900)
+                speed[what] = max(speed[what], int(done[1]) * 1e6 / int(done[2]))
         return speed
 
 
