@@ -20,7 +20,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench_lan  # noqa: E402
 import bench_nvme  # noqa: E402
-from farbuslab import Lab, LabError  # noqa: E402
+from farbuslab import Lab, LabError, guest  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GUEST_MEMORY_MIB = 64
@@ -68,6 +68,7 @@ ROWS = {
     "handshake.mac": ("MAC of a HELLO: what a stranger's costs", None, ""),
     **bench_lan.ROWS,
     "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
+    "boot_init": ("  and a Debian guest's first instruction to the end of its init, console lines included", None, ""),
     "memory_kept": ("memory kept from guests, KiB", 16 * 1024 + GUEST_MEMORY_MIB * 1024 // 100, "SimpleVisor 2 MiB, BitVisor 128 MiB"),
     "text.hv.elf": ("hv.elf text without lwIP, newlib and BearSSL, bytes", 256 * 1024, ""),
 }
@@ -110,6 +111,21 @@ def run_local(folder):
         values["boot"] = first - efi - files
         values["memory_kept"] = int(re.search(r"kept from guests (\d+) KiB", console.text)[1])
         return values
+
+
+def run_linux(folder):
+    """From the first instruction of a Debian kernel to the power-off that is the first thing its init asks for."""
+    files = {"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs("poweroff -f\n")}
+    ini = ("[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n[guest linux]\nmemory = 256M\nkernel = vmlinuz\ninitrd = initrd\n"
+           "cmdline = console=ttyS0,115200\n")
+    with Lab.load({"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "sync": "none", "files": files, "ini": ini}}},
+                  os.path.join(folder, "linux")) as lab:
+        lab.start()
+        console = lab["host1"].console
+        console.expect(r"linux: stopped: powered off", 600)
+        console.send("trace 5\n")
+        stop = int(console.expect(r"trace: cpu 0 (\d+) guest-stop", 60)[1])
+        return stop - int(re.search(r"linux: started, entry 0x[0-9a-f]+, at TSC (\d+)", console.text)[1])
 
 
 def trace_paths(text):
@@ -257,6 +273,7 @@ def main():
         values.update(run_seal(arguments.keep))
         values.update(bench_lan.measure(arguments.keep))
         flood = bench_lan.flooded(arguments.keep)
+        values["boot_init"] = run_linux(arguments.keep)
         nvme = bench_nvme.compare(arguments.keep)
     except LabError as e:
         sys.exit(f"bench: {e}")

@@ -229,6 +229,8 @@ def table(result):
     for row, name, _ in WORKLOAD:
         cells = [f"{r['trips']:11.2f} {r['frames']:8.1f} {r['bytes']:9.0f}" for r in (result[k][row] for k in ("farbus", "tcp") if k in result)]
         yield f"{name:42} " + "   ".join(cells)
+    for what, value, goal in (("round trips", result["farbus"]["read_4k"]["trips"], 1), ("frames", result["farbus"]["read_4k"]["frames"], 5)):
+        yield f"4 KiB read, {what}: {value:.1f}, goal {goal}: {'met' if round(value, 1) <= goal else 'MISSED'}"
     yield "the host's instructions for each request, without the guest's own (idle time between the rows is in it)"
     for row, name, _ in WORKLOAD:
         cells = result["farbus"][row]

@@ -45,8 +45,9 @@ def test_edu(lab):
     assert l["host1"].complaints() == [] and l["remote1"].complaints() == []
 
 
-def test_edu_on_another_cpu(lab):
-    run(lab, 10, host={"cpus": 2})
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_edu_on_another_cpu(lab, cpus):
+    run(lab, 10, host={"cpus": cpus})
 
 
 def test_edu_without_apicv(lab):
