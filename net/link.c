@@ -154,13 +154,16 @@ enum status link_connect(uint32_t peer, const char *peer_node, const struct link
     return OK;
 }
 
-void link_set_peer(struct link *l, uint32_t peer)
+bool link_set_peer(struct link *l, uint32_t peer)
 {
     if (l->path.peer == peer)
-        return;
+        return true;
+    if (l->state == LINK_UP && time_ns() < l->last_heard + LINK_KEEPALIVE_MS * 2 * 1000000ull)
+        return false;
     memset(&l->path, 0, sizeof l->path);
     l->path.peer = peer;
     l->carrier->open(l->carrier->ctx, &l->path);
+    return true;
 }
 
 void link_listen(const struct link_events *events,

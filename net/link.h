@@ -52,8 +52,9 @@ struct link_events {
 /// pool exhausted.
 MUST_CHECK enum status link_connect(uint32_t peer, const char *node, const struct link_events *events,
                                     void *ctx, struct link **link);
-/// Host: the remote has moved to another address (announcement).
-void link_set_peer(struct link *link, uint32_t peer);
+/// Host: the remote announced itself at another address. False, and nothing is changed: it was heard at the
+/// old one a moment ago, so somebody else said that, or said it too soon (the next announcement will tell).
+MUST_CHECK bool link_set_peer(struct link *link, uint32_t peer);
 /// Remote: links opened by hosts report here; `accept` returns the ctx for the link, or refuses with *why (a
 /// sentence for the host's log). An accepted link is LINK_UP at once: `up` follows.
 void link_listen(const struct link_events *events,

@@ -225,9 +225,10 @@ static void heard(void *ctx, const struct announcement *a)
         remote->impostor = a->boot_id;
         return;
     } else if (a->peer != remote->peer) {
+        if (!link_set_peer(remote->link, a->peer))
+            return;
         log_info("bus", "remote \"%s\" has moved to %u.%u.%u.%u", remote->node, a->peer & 0xff,
                  a->peer >> 8 & 0xff, a->peer >> 16 & 0xff, a->peer >> 24);
-        link_set_peer(remote->link, a->peer);
     } else if (remote->impostor && !remote->impostor_told) { // it was heard, and ours is still there
         remote->impostor_told = true;
         log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);

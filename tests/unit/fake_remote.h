@@ -64,6 +64,7 @@ static struct fake {
     struct fake_record seen[FAKE_SEEN]; // DMA records and writes, as executed
     unsigned seen_count;
     unsigned busy; // link_send calls still to be answered ERR_BUSY
+    bool lively;   // it was heard a moment ago where it is
     bool silent;   // requests are taken and never answered
     bool keep_credits;
     unsigned answer_status;                                               // not 0: accesses end so
@@ -122,9 +123,11 @@ enum status link_connect(uint32_t peer, const char *node, const struct link_even
     return OK;
 }
 
-void link_set_peer(struct link *link, uint32_t peer)
+bool link_set_peer(struct link *link, uint32_t peer)
 {
-    link->peer = peer;
+    if (!fake.lively)
+        link->peer = peer;
+    return !fake.lively;
 }
 
 /// The session is over: the remote takes back what it lent.

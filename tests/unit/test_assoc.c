@@ -167,6 +167,10 @@ static void test_remote_moves(void **state)
     (void)state;
     fixture_guest();
     come_up();
+    fake.lively = true; // somebody else said that
+    fake_announce(PEER + 1, BOOT_ID, 2);
+    assert_int_equal(fake.link.peer, PEER);
+    fake.lively = false;
     fake_announce(PEER + 1, BOOT_ID, 2);
     assert_int_equal(fake.link.peer, PEER + 1);
     assert_true(bus_guest_ready(fx.guest));

@@ -191,7 +191,7 @@ static void beat(void)
     a.boot_id = link_boot_id();
     if (rival.link && sim_nodes[RIVAL].cable) {
         sim_on(RIVAL);
-        link_set_peer(rival.link, a.peer);
+        (void)!link_set_peer(rival.link, a.peer);
         link_peer_announced(a.node, a.peer, a.boot_id);
     }
     sim_on(HOST);
@@ -402,6 +402,20 @@ static void test_remote_moves(void **state)
     wait_ready(2000);
     for (unsigned g = 0; g < GUESTS; g++)
         start(g);
+    struct announcement lie = *announced; // somebody announces the same remote elsewhere
+    lie.peer = 90;
+    for (unsigned i = 0; i < 100; i++) {
+        net_lock();
+        sim_on(REMOTE);
+        lie.boot_id = link_boot_id();
+        sim_on(HOST);
+        heard(NULL, &lie);
+        net_unlock();
+        pass(100);
+    }
+    assert_true(all_ready());
+    assert_int_equal(bus_counters().link_lost, 0);
+    assert_int_equal(assoc_remote("disk1")->peer, sim_nodes[REMOTE].address);
     sim_nodes[REMOTE].address = 77; // while it runs: another lease of its DHCP server
     pass(LEASE_MS + 1500);
     assert_true(all_ready());

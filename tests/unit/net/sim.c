@@ -96,7 +96,7 @@ static enum status frame_send(void *ctx, struct carrier_path *path, const void *
         return OK;
     if (happens(sim_faults.loss) || happens(sim_faults.damage))
         return OK;
-    if (sim_passes[n->address - 1] != 0 && size > sim_passes[n->address - 1])
+    if (sim_passes[n - sim_nodes] != 0 && size > sim_passes[n - sim_nodes])
         return OK;
     put(n->address, path->peer, frame, size);
     if (happens(sim_faults.duplicate))
