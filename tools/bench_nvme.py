@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 import wire  # noqa: E402
 
 INITIATOR, TARGET = "10.9.0.1", "10.9.0.2"
+ICOUNT = 3  # an instruction of the remote takes 2^3 ns of its time, and as many ticks of its TSC
 MARK_PING = 1000  # an echo request of so many bytes and the mark's number
 MARK_REGISTER = 0xC0  # a configuration register of the drive that nothing else reads, and four times the mark's number
 
@@ -79,7 +80,8 @@ def lab_farbus():
                                "files": {"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(OVER_FARBUS + STEPS, programs=["build/linux/dmacheck"])},
                                "ini": f"[node]\nname = host1\nrole = host\naddress = {INITIATOR}/24\n[guest linux]\nmemory = 192M\nkernel = vmlinuz\n"
                                       "initrd = initrd\nwait = 600\ncmdline = console=ttyS0,115200\ndevice = remote1/0000:00:04.0\n"}},
-            "remote": {"remote1": dict(DRIVE, lan="lan", memory=512,
+            # QEMU counts instructions, and time and TSC by them; not across an MSR of a timer, so the remote gets no x2APIC
+            "remote": {"remote1": dict(DRIVE, lan="lan", memory=512, cpu="max,-x2apic", args=["-icount", f"shift={ICOUNT}"],
                                        ini=f"[node]\nname = remote1\nrole = remote\naddress = {TARGET}/24\nlend = 0000:00:04.0\n")}}
 
 
@@ -122,8 +124,17 @@ def instructions(console):
     return sum(int(n) for n in re.findall(r"load: (?:work for guests|network) .* (\d+) ticks", console.text[start:]))
 
 
+def instructions_since(console):
+    """The remote's instructions since it was asked last, in those passes of its loop that found something to do."""
+    start = len(console.text)
+    console.send("load\n")
+    console.expect(r"load: .*\n", 60)
+    answer = re.search(r"load: .*, (\d+) of \d+ ticks", console.text[start:])
+    return int(answer[1]) >> ICOUNT if answer else 0
+
+
 def run(folder, name):
-    """Runs the workload. Returns {row: operations}, the capture's path, and {row: ({reason: VM exits}, host's instructions)} (nothing for `tcp`)."""
+    """Runs the workload. Returns {row: operations}, the capture's path, and {row: ({reason: VM exits}, host's instructions, remote's)} (nothing for `tcp`)."""
     os.makedirs(folder, exist_ok=True)
     description = lab_tcp(folder) if name == "tcp" else lab_farbus()
     with Lab.load(description, os.path.join(folder, name)) as lab:
@@ -138,14 +149,14 @@ def run(folder, name):
             if name != "tcp":
                 if n == 0:
                     console.send("load on\n")
-                seen.append((exits(console), instructions(console)))
+                seen.append((exits(console), instructions(console), instructions_since(lab["remote1"].console)))
         console.expect(r"guest: finished", 300)
         done = re.findall(r"dmacheck: (?:read|write) .* ops=(\d+) errors=0 wrong=0 beside=0", console.text)
         if len(done) != len(WORKLOAD):
             raise LabError(f"{name}: the workload went wrong: see {console.log}")
         lab["remote1"].stop()
         rows = [row for row, *_ in WORKLOAD]
-        between = {row: ({r: after[0][r] - before[0].get(r, 0) for r in after[0]}, after[1] - before[1])
+        between = {row: ({r: after[0][r] - before[0].get(r, 0) for r in after[0]}, after[1] - before[1], after[2])
                    for row, before, after in zip(rows, seen, seen[1:])}
         return dict(zip(rows, map(int, done))), lab.pcap("lan"), between
 
@@ -211,14 +222,14 @@ def count(path, classify, done):
 
 
 def compare(folder):
-    """{"farbus": {row: {"frames", "bytes", "trips", "exits", "host"} for each request}, "tcp": the same without exits}"""
+    """{"farbus": {row: {"frames", "bytes", "trips", "exits", "host", "remote"} for each request}, "tcp": the same without exits}"""
     result = {}
     for name, classify in (("farbus", classify_farbus), ("tcp", classify_tcp)):
         done, capture, between = run(folder, name)
         result[name] = count(capture, classify, done)
-        for row, (reasons, host) in between.items():
+        for row, (reasons, host, remote) in between.items():
             result[name][row]["exits"] = {reason: n / done[row] for reason, n in reasons.items() if n >= done[row] / 10}
-            result[name][row]["host"] = host / done[row]
+            result[name][row]["host"], result[name][row]["remote"] = host / done[row], remote / done[row]
     return result
 
 
@@ -231,10 +242,10 @@ def table(result):
         yield f"{name:42} " + "   ".join(cells)
     for what, value, goal in (("round trips", result["farbus"]["read_4k"]["trips"], 1), ("frames", result["farbus"]["read_4k"]["frames"], 5)):
         yield f"4 KiB read, {what}: {value:.1f}, goal {goal}: {'met' if round(value, 1) <= goal else 'MISSED'}"
-    yield "the host's instructions for each request, without the guest's own (idle time between the rows is in it)"
+    yield "instructions for each request, what the two do between the rows included: the host's, without the guest's own; the remote's"
     for row, name, _ in WORKLOAD:
         cells = result["farbus"][row]
-        yield f"{name:42} {cells['host']:11,.0f}"
+        yield f"{name:42} {cells['host']:11,.0f} {cells['remote']:11,.0f}"
     yield "VM exits of each request, by reason (idle time between the rows is in it)"
     for row, name, _ in WORKLOAD:
         reasons = sorted(result["farbus"][row].get("exits", {}).items(), key=lambda e: -e[1])
