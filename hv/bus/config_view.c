@@ -265,8 +265,9 @@ void config_view_build(struct config_view *view, const uint8_t raw[CONFIG_VIEW_S
         apply(view, raw, structure_of(caps[i].id), caps[i].offset, caps[i].length, info);
     shape_messages(view, caps, count, info);
     for (unsigned i = 0; i < count;
-         i++) { // a capability that overlaps another must not give away the pointer
+         i++) { // one that overlaps another must neither give away the pointer nor change it
         view->source[caps[i].offset] = view->source[caps[i].offset + 1u] = CONFIG_HERE;
+        view->writable[caps[i].offset] = view->writable[caps[i].offset + 1u] = 0;
     }
     view->image[0x0e] &= 0x7f;
     view->image[0x3d] = info->pin;

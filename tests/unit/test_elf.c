@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -95,7 +96,10 @@ static void test_note(void **state)
 {
     (void)state;
     put(file, NOTE_VERSION, BOOT_INFO_VERSION + 1, 4);
-    refused("made for another loader (boot contract version 3");
+    char other[64];
+    snprintf(other, sizeof other, "made for another loader (boot contract version %u with",
+             (unsigned)BOOT_INFO_VERSION + 1);
+    refused(other);
     put(file, NOTE_INFO_SIZE, 8, 4);
     refused("with 8 bytes");
     put(file, NOTE_ROLE, BOOT_ROLE_REMOTE, 4);

@@ -240,6 +240,24 @@ static void test_proxied_registers(void **state)
     assert_int_equal(bus_counters().unsupported, 1);
 }
 
+/// A remote's list in which the message data of one capability (0x54) is the head of the next: the guest may
+/// write the data, but not the list it walks.
+static void test_a_list_that_overlaps_itself(void **state)
+{
+    (void)state;
+    static struct config_view view;
+    uint8_t raw[CONFIG_VIEW_SIZE] = {0};
+    const struct wire_function info = {.flags = WIRE_FN_MSI};
+    const struct config_capability caps[] = {{.id = 0x05, .offset = 0x48, .length = 16},
+                                             {.id = 0x01, .offset = 0x54, .length = 8}};
+    memcpy(&raw[0x48], "\x05\x54\x80\x00", 4); // MSI, 64-bit: its data is at 0x54
+    config_view_build(&view, raw, caps, 2, &info);
+    config_view_write(&view, 0x54, 4, 0xffffffff);
+    assert_int_equal(config_view_read(&view, 0x34, 1), 0x48);
+    assert_int_equal(config_view_read(&view, 0x49, 1), 0x54);
+    assert_int_equal(config_view_read(&view, 0x55, 1), 0);
+}
+
 static void test_the_remotes_addresses_stay_there(void **state)
 {
     (void)state;
@@ -322,6 +340,7 @@ int main(void)
         T(test_widths),
         T(test_ports),
         T(test_proxied_registers),
+        T(test_a_list_that_overlaps_itself),
         T(test_the_remotes_addresses_stay_there),
         T(test_bus_master_is_asked_of_the_remote),
         T(test_guest_reset),
