@@ -80,11 +80,15 @@ static void run_load(int argc, char *argv[])
 {
     static struct sched_load start;
     static uint64_t start_tsc, start_waited_ns;
+    if (argc > 1 && strcmp(argv[1], "on") != 0 && strcmp(argv[1], "off") != 0) {
+        log_error("load", "'%s' is neither on nor off", argv[1]);
+        return;
+    }
     if (argc > 1) {
         start = sched_load();
         start_tsc = rdtsc();
         start_waited_ns = bus_counters().waited_ns;
-        sched_account(strcmp(argv[1], "off") != 0);
+        sched_account(strcmp(argv[1], "on") == 0);
         return;
     }
     const struct sched_load now = sched_load();

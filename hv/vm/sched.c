@@ -66,13 +66,9 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
-    v->timed = atomic_load_explicit(&accounting, memory_order_relaxed);
-    uint64_t guest_tsc = v->guest_tsc;
     v->guest->running = v;
     enum run_result result = guest_virt->run(v);
     v->guest->running = NULL;
-    if (v->timed)
-        atomic_fetch_add_explicit(&guests_tsc, v->guest_tsc - guest_tsc, memory_order_relaxed);
     if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
         log_info(v->guest->config->name,
                  "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
@@ -106,11 +102,24 @@ static uint32_t run_vcpus(struct guest *g, uint64_t slice)
     return ran;
 }
 
+/// Ticks that its vCPUs spent in the guest, as far as they were counted.
+static uint64_t guest_ticks(const struct guest *g)
+{
+    uint64_t ticks = 0;
+    for (uint32_t c = 0; c < g->config->cpus; c++)
+        ticks += g->vcpus[c].guest_tsc;
+    return ticks;
+}
+
 /// A guest's turn: a slice for each vCPU. Who left early (an IPI was sent, a frame or an interrupt came) has
 /// not lost what was left of it. False: nothing to run.
 static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
 {
     uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
+    bool account = atomic_load_explicit(&accounting, memory_order_relaxed); // of whole turns
+    for (uint32_t c = 0; c < g->config->cpus; c++)
+        g->vcpus[c].timed = account;
+    uint64_t inside = account ? guest_ticks(g) : 0;
     uint64_t began = rdtsc(), used = 0, due = 0;
     for (;;) {
         uint64_t left = due - used;
@@ -126,8 +135,10 @@ static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
             began += rdtsc() - house; // is not this guest's time
         }
     }
-    if (due && atomic_load_explicit(&accounting, memory_order_relaxed))
+    if (account && due) {
         atomic_fetch_add_explicit(&turns_tsc, used, memory_order_relaxed);
+        atomic_fetch_add_explicit(&guests_tsc, guest_ticks(g) - inside, memory_order_relaxed);
+    }
     fair_ran(&g->fair, slice, used, due);
     g->used_tsc += due ? used : 0;
     return due != 0;
