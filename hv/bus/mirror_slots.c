@@ -46,6 +46,7 @@ enum status mirror_guest_create(struct guest_dma *dma)
     return ERR_NOMEM;
 }
 
+/// Twins that nobody has go back to the machine.
 static void give_spares(struct guest_dma *dma)
 {
     while (dma->spare) {
@@ -57,7 +58,6 @@ static void give_spares(struct guest_dma *dma)
 
 void mirror_guest_destroy(struct guest_dma *dma)
 {
-    give_spares(dma);
     give_frames(dma, dma->by_gpa, BUCKET_FRAMES);
     give_frames(dma, dma->by_iova, BUCKET_FRAMES);
     dma->by_gpa = dma->by_iova = NULL;
@@ -221,6 +221,7 @@ void mirror_destroy(struct mirror *m)
         give_frames(dma, m->chunks[i], 1);
     give_frames(dma, m->pending, PENDING_FRAMES);
     give_frames(dma, m, MIRROR_FRAMES);
+    give_spares(dma); // what this function had is not kept for others: a stopped guest keeps no twin
 }
 
 /// A page of slots. The twins of other functions may have taken all that the guest may have: then one goes.

@@ -137,6 +137,28 @@ static void test_another_guests_twins(void **state)
     assert_int_equal(bus_counts.dma_twins, MANY);
 }
 
+/// A function that leaves takes nothing along: the guest has what it had before, whatever it mapped; and so
+/// each time.
+static void test_nothing_is_kept(void **state)
+{
+    (void)state;
+    uint64_t before[2] = {guests[0].dma.frames_used, host_frames_in_use()};
+    for (unsigned round = 0; round < 3; round++) {
+        use(1, MANY);
+        for (unsigned n = MANY + 1; n <= 2 * MANY; n++) // and some are mapped still
+            assert_non_null(map(1, n));
+        assert_true(guests[0].dma.frames_used > before[0] + 2 * MANY);
+        mirror_destroy(fns[1].mirror);
+        assert_int_equal(guests[0].dma.frames_used,
+                         before[0] - (MIRROR_FRAMES + MIRROR_PENDING / FRAME_SIZE));
+        fns[1].mirror = mirror_create(&fns[1]);
+        assert_non_null(fns[1].mirror);
+        fns[1].mirror->limit = 1024;
+        assert_int_equal(guests[0].dma.frames_used, before[0]);
+        assert_int_equal(host_frames_in_use(), before[1]);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -144,6 +166,7 @@ int main(void)
         T(test_unused_twins_make_room),
         T(test_used_twins_stay),
         T(test_another_guests_twins),
+        T(test_nothing_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
