@@ -154,11 +154,17 @@ enum status link_connect(uint32_t peer, const char *peer_node, const struct link
     return OK;
 }
 
+/// Heard two keepalives ago or later: it has neither moved nor restarted, whoever says so.
+static bool is_alive(const struct link *l, uint64_t now)
+{
+    return l->state == LINK_UP && now < l->last_heard + LINK_KEEPALIVE_MS * 2 * 1000000ull;
+}
+
 bool link_set_peer(struct link *l, uint32_t peer)
 {
     if (l->path.peer == peer)
         return true;
-    if (l->state == LINK_UP && time_ns() < l->last_heard + LINK_KEEPALIVE_MS * 2 * 1000000ull)
+    if (is_alive(l, time_ns()))
         return false;
     memset(&l->path, 0, sizeof l->path);
     l->path.peer = peer;
@@ -249,7 +255,7 @@ void link_peer_announced(const char *name, uint32_t peer, uint32_t boot_id)
             continue;
         l->announced = now;
         if (l->state != LINK_CONNECTING) {
-            if (l->peer_boot_id != boot_id)
+            if (l->peer_boot_id != boot_id && !is_alive(l, now))
                 link_down(l, now, "the remote has restarted");
         } else if (l->path.peer == peer && l->hello_failures == 0 &&
                    now >= l->last_sent + LINK_HELLO_MIN_MS * 1000000ull) {

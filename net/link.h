@@ -148,7 +148,8 @@ void link_count_limited(void);
 void link_poll(uint64_t now_ns);
 /// When link_poll has something to do by itself, time_ns() scale; ~0: never.
 uint64_t link_next(void);
-/// Host: `node` at `peer` announced itself. Repeats HELLO early, and notices a restart at once.
+/// Host: `node` at `peer` announced itself. Repeats HELLO early, and notices a restart, unless the link was
+/// heard just now: then it is somebody else who announces, or an old announcement.
 void link_peer_announced(const char *node, uint32_t peer, uint32_t boot_id);
 /// The n-th link in use, NULL behind the last (for the console).
 struct link *link_get(unsigned n);

@@ -68,10 +68,13 @@ static void test_remote_restarts(void **state)
         uint64_t start = time_ns();
         if (silent == 0) { // the next keepalive or request is answered by BYE
             sim_run(700 * MS, MS, NULL);
-        } else { // or its announcement comes first
-            sim_on(HOST);
-            link_peer_announced("disk1", REMOTE + 1, sim_nodes[REMOTE].link->boot_id);
-            sim_run(60 * MS, MS, NULL);
+        } else { // or an announcement, when the old session has been silent for a while
+            for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(t.downs, 0);
+                sim_on(HOST);
+                link_peer_announced("disk1", REMOTE + 1, sim_nodes[REMOTE].link->boot_id);
+                sim_run((i < 2 ? 450 : 60) * MS, MS, NULL);
+            }
         }
         assert_int_equal(t.downs, 1);
         assert_int_equal(t.ups, 2);
@@ -84,6 +87,25 @@ static void test_remote_restarts(void **state)
         assert_int_equal(t.writes_seen, t.writes_sent);
         sim_stop();
     }
+}
+
+/// Somebody announces our remote with the boot_id of an earlier life, or of none, while its session is heard.
+static void test_announced_in_its_name(void **state)
+{
+    (void)state;
+    pair_begin(12);
+    sim_run(200 * MS, MS, pair_traffic);
+    uint32_t epoch = t.host->epoch;
+    for (unsigned i = 0; i < 200; i++) {
+        sim_on(HOST);
+        link_peer_announced("disk1", REMOTE + 1, 1000 + i);
+        sim_run(20 * MS, MS, NULL);
+    }
+    assert_int_equal(t.downs, 0);
+    assert_int_equal(t.ups, 1);
+    assert_int_equal(t.host->epoch, epoch);
+    assert_int_equal(link_state(t.host), LINK_UP);
+    sim_stop();
 }
 
 static void test_host_restarts(void **state)
@@ -288,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_both_start_orders),
         cmocka_unit_test(test_hello_is_repeated),
         cmocka_unit_test(test_remote_restarts),
+        cmocka_unit_test(test_announced_in_its_name),
         cmocka_unit_test(test_host_restarts),
         cmocka_unit_test(test_cable),
         cmocka_unit_test(test_idle_link_lives),
@@ -301,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_both_start_orders),
         cmocka_unit_test(test_hello_is_repeated),
         cmocka_unit_test(test_remote_restarts),
+        cmocka_unit_test(test_announced_in_its_name),
         cmocka_unit_test(test_host_restarts),
         cmocka_unit_test(test_cable),
         cmocka_unit_test(test_idle_link_lives),
