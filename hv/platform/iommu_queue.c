@@ -159,7 +159,7 @@ void iommu_queue_run(struct guest_iommu *u)
     uint32_t *head = reg32(u, REG_IQH);
     uint64_t left = 0; // bytes at `from`
     const uint8_t *from = NULL;
-    bool good = tail < size;
+    bool good = tail < size && *head < size; // the head: of a larger queue that was here before
     while (good && *head != tail) {
         if (left < 16) {
             left = 0;

@@ -278,6 +278,30 @@ static void queue_absurd(void **state)
     assert_int_equal(get32(GSTS), 0);
 }
 
+/// A queue that shrinks below its head: nothing behind its end is taken, and the walk of it ends.
+static void queue_shrinks(void **state)
+{
+    (void)state;
+    for (uint64_t at = QUEUE; at < QUEUE + 0x8000; at += 16)
+        put64(at, WAIT_WRITE(at)), put64(at + 8, STATUS);
+    set64(IQA, QUEUE | 1);
+    set32(GCMD, QIE);
+    set32(IQT, 0x1800);
+    assert_int_equal(get32(IQH), 0x1800);
+    set64(IQA, QUEUE); // 4 KiB
+    set32(IQT, 0x10);
+    assert_int_equal(get32(FSTS), 0x10);
+    assert_int_equal(get32(IQH), 0x1800);
+    assert_int_equal(peek32(STATUS), QUEUE + 0x1800 - 16);
+    set32(GCMD, 0); // the way out
+    set32(IQT, 0);
+    set32(FSTS, 0x10);
+    set32(GCMD, QIE);
+    set32(IQT, 0x20);
+    assert_int_equal(get32(FSTS), 0);
+    assert_int_equal(get32(IQH), 0x20);
+}
+
 static void completion_event(void **state)
 {
     (void)state;
@@ -373,9 +397,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(capabilities),     TEST(unknown_commands), TEST(linux_start),  TEST(scopes),
-        TEST(scopes_joined),    TEST(queue_wraps),      TEST(queue_errors), TEST(queue_absurd),
-        TEST(completion_event), TEST(by_registers),     TEST(odd_accesses), TEST(untouched_ram),
+        TEST(capabilities),  TEST(unknown_commands), TEST(linux_start),  TEST(scopes),
+        TEST(scopes_joined), TEST(queue_wraps),      TEST(queue_errors), TEST(queue_absurd),
+        TEST(queue_shrinks), TEST(completion_event), TEST(by_registers), TEST(odd_accesses),
+        TEST(untouched_ram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
