@@ -354,7 +354,11 @@ const char *vmx_reason_name(uint32_t basic_reason)
 /// 3, 27.3.1.5, 28.5.1).
 static inline void skip_instruction(struct vcpu *v)
 {
-    vmwrite(GUEST_RIP, vmread(GUEST_RIP) + vmread(VM_EXIT_INSTRUCTION_LENGTH));
+    uint64_t rip = vmread(GUEST_RIP), next = rip + vmread(VM_EXIT_INSTRUCTION_LENGTH);
+    if (__builtin_expect(vmx_passes_4g(rip, next), 0) &&
+        (!(vmread(GUEST_IA32_EFER) & EFER_LMA) || !(vmread(GUEST_CS_ACCESS_RIGHTS) & 0x2000))) // CS.L
+        next = low32(next);
+    vmwrite(GUEST_RIP, next);
     uint64_t blocking = vmread(GUEST_INTERRUPTIBILITY);
     if (__builtin_expect((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0, 0))
         vmwrite(GUEST_INTERRUPTIBILITY, blocking & ~(uint64_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));

@@ -59,6 +59,13 @@ void vmx_prepare_entry(struct vcpu *v);
 /// Keeps an event that was being delivered when the exit came, to be delivered again (SDM vol. 3, 28.2.4).
 void vmx_keep_vectoring(struct vcpu *v);
 
+/// Did RIP leave the first 4 GiB with this instruction? Outside of 64-bit mode it is at 0 then: VM entry
+/// refuses anything else (SDM vol. 3, 27.3.1.4), and who runs there may be no more than a user's program.
+static inline bool vmx_passes_4g(uint64_t rip, uint64_t next)
+{
+    return ((rip ^ next) >> 31) == 3;
+}
+
 // run.S
 bool vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
