@@ -178,6 +178,29 @@ static void received(void *ctx, const uint8_t *frame, size_t size)
         link_input(&udp_carrier, dgram.peer, dgram.bytes, dgram.size);
 }
 
+// --- guests' ports ---
+
+#define HEARD_NS (30000 * MS) // what announced itself since then may be called soon
+
+/// No guest may say that it has this address.
+static bool links_use(uint32_t address)
+{
+    struct announcement a;
+    uint64_t when;
+    const struct link *l;
+    if (address == 0)
+        return false;
+    if (address == net.address)
+        return true;
+    for (unsigned i = 0; (l = link_get(i)) != NULL; i++)
+        if (address == l->path.peer || address == neighbour_hop(l->path.peer))
+            return true;
+    for (unsigned i = 0; discovery_heard(i, &a, &when); i++)
+        if (address == a.peer && time_ns() - when < HEARD_NS)
+            return true;
+    return false;
+}
+
 // --- start and run ---
 
 static void look_at_cable(void)
@@ -279,6 +302,7 @@ enum status net_start(struct nic *nic, const struct net_config *config)
     discovery_start(&udp_carrier, UDP_CARRIER_BROADCAST);
     switch_start(nic, nic->mac);
     switch_to_stack(to_lwip);
+    switch_protect(links_use);
     nic->receive = received;
     nic->receive_ctx = NULL;
     netif_set_up(&net.netif);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // net/switch.h: ports, their queues, and where a frame goes. Addresses: IEEE 802-2014, 8.2.
 #include "net/switch.h"
+#include "net/limit.h"
 #include "net/switch_filter.h"
 #include "rt/time.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define BURST_NS 10000000ull // of a rate: what may go at once
+#define BURST_NS     10000000ull  // of a rate: what may go at once
+#define ARP_INTERVAL 500000000ull // of what all ports together say to our stack
+#define ARP_BURST    8u
 
 struct switch_port {
     struct switch_config config;
@@ -23,6 +26,8 @@ static struct {
     struct switch_port *ports[SWITCH_PORTS_MAX];
     unsigned count;
     void (*to_stack)(const uint8_t *frame, size_t size);
+    bool (*in_use)(uint32_t address);
+    struct limit arps;
     uint8_t frame[SWITCH_FRAME_MAX]; // put together from pieces
 } sw;
 
@@ -45,6 +50,11 @@ void switch_start(struct nic *nic, const uint8_t mac[6])
 void switch_to_stack(void (*input)(const uint8_t *frame, size_t size))
 {
     sw.to_stack = input;
+}
+
+void switch_protect(bool (*in_use)(uint32_t address))
+{
+    sw.in_use = in_use;
 }
 
 // --- ports ---
@@ -193,6 +203,14 @@ static enum status to_wire(const uint8_t *frame, size_t size)
     return sw.nic->ops->send(sw.nic, &(struct nic_piece){frame, size}, 1);
 }
 
+/// May our own stack see a port's frame?
+static bool stack_takes(const uint8_t *frame, size_t size)
+{
+    if (!sw.to_stack || switch_is_dhcp_answer(frame, size))
+        return false;
+    return !switch_is_arp(frame, size) || limit_take(&sw.arps, time_ns(), ARP_INTERVAL, ARP_BURST);
+}
+
 enum status switch_send(struct switch_port *port, const struct nic_piece *pieces, unsigned count)
 {
     size_t size = 0;
@@ -204,7 +222,7 @@ enum status switch_send(struct switch_port *port, const struct nic_piece *pieces
         memcpy(sw.frame + size, pieces[i].bytes, pieces[i].size);
         size += pieces[i].size;
     }
-    switch (switch_judge(sw.frame, size, port->config.mac)) {
+    switch (switch_judge(sw.frame, size, port->config.mac, sw.in_use)) {
     case FRAME_FINE:
         break;
     case FRAME_SPOOFED:
@@ -232,7 +250,7 @@ enum status switch_send(struct switch_port *port, const struct nic_piece *pieces
     port->stats.sent_bytes += size;
     to_ports(port, sw.frame, size);
     // Last: what the stack answers comes back through switch_from_stack and uses sw.frame.
-    if ((here || for_all(sw.frame)) && sw.to_stack)
+    if ((here || for_all(sw.frame)) && stack_takes(sw.frame, size))
         sw.to_stack(sw.frame, size);
     return OK;
 }

@@ -4,8 +4,10 @@
 // pinned, so nothing is learnt and nothing can be unlearnt by a flood of made-up addresses: a frame for an
 // address that is no port's goes to the wire, and from the wire only what is for a port (or for all) is
 // taken. Must not know guests, or what a virtual NIC looks like. Net lock held for every call (net/stack.h).
-// Invariants: a guest's frame leaves with the address of its port or not at all; no port ever sends or
-// receives a frame of a link; a link's frame always finds room in the NIC's ring, and few guests' before it.
+// Invariants: a guest's frame leaves with the address of its port or not at all, and names no IPv4 address as
+// its own that a link needs; a port can neither give this machine an address nor fill its ARP table; no port
+// ever sends or receives a frame of a link; a link's frame always finds room in the NIC's ring, and few
+// guests' before it.
 #pragma once
 #include "rt/nic.h"
 #include "rt/status.h"
@@ -64,5 +66,9 @@ const char *switch_name(const struct switch_port *port);
 bool switch_from_wire(const uint8_t *frame, size_t size);
 /// A frame from this machine's stack. True: it is to be sent on the wire (as well).
 bool switch_from_stack(const struct nic_piece *pieces, unsigned count);
-/// Where frames from ports for this machine's own stack go.
+/// Which IPv4 addresses (network order) no port may say it has: this machine's, and those that links go to.
+/// Else one guest could call away the frames of others' links, here and at remotes.
+void switch_protect(bool (*in_use)(uint32_t address));
+/// Where frames from ports for this machine's own stack go. Not what a DHCP server says, and of ARP a few a
+/// second: its table is small, and links are begun with what it holds.
 void switch_to_stack(void (*input)(const uint8_t *frame, size_t size));

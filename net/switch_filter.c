@@ -11,6 +11,7 @@
 #define TYPE_IPV6   0x86ddu
 #define TAGS_MAX    2u
 #define UDP         17u
+#define DHCP_CLIENT 68u
 #define FRAGMENT    44u // IPv6 extension header
 #define OFFSET_MASK 0x1fffu
 
@@ -34,6 +35,16 @@ static unsigned type_of(const uint8_t *frame, size_t size, size_t *at)
     return 0;
 }
 
+/// The ports of a UDP datagram over IPv4 at `at`; NULL: it is none. Later fragments carry no ports, and
+/// neither links nor our stack take any.
+static const uint8_t *ports_of(const uint8_t *frame, size_t size, size_t at)
+{
+    if (size - at < 20 || frame[at + 9] != UDP || (u16(frame + at + 6) & OFFSET_MASK) != 0)
+        return NULL;
+    size_t header = (frame[at] & 15u) * 4u;
+    return header >= 20 && size - at >= header + 4 ? frame + at + header : NULL;
+}
+
 static bool our_ports(const uint8_t *p, size_t left)
 {
     return left >= 4 && (u16(p) == WIRE_UDP_PORT || u16(p + 2) == WIRE_UDP_PORT);
@@ -45,12 +56,9 @@ bool switch_is_link(const uint8_t *frame, size_t size)
     unsigned type = size >= FRAME_MIN ? type_of(frame, size, &at) : 0;
     if (type == WIRE_ETHERTYPE)
         return true;
-    if (type == TYPE_IPV4 && size - at >= 20 && frame[at + 9] == UDP) {
-        size_t header = (frame[at] & 15u) * 4u;
-        bool first =
-            (u16(frame + at + 6) & OFFSET_MASK) == 0; // later fragments carry no ports, and links take none
-        return first && header >= 20 && size - at > header &&
-               our_ports(frame + at + header, size - at - header);
+    if (type == TYPE_IPV4) {
+        const uint8_t *ports = ports_of(frame, size, at);
+        return ports && our_ports(ports, 4);
     }
     if (type == TYPE_IPV6 && size - at >= 40 && frame[at + 6] == UDP)
         return our_ports(frame + at + 40, size - at - 40);
@@ -59,7 +67,23 @@ bool switch_is_link(const uint8_t *frame, size_t size)
     return false;
 }
 
-enum frame_verdict switch_judge(const uint8_t *frame, size_t size, const uint8_t mac[6])
+bool switch_is_arp(const uint8_t *frame, size_t size)
+{
+    size_t at;
+    return size >= FRAME_MIN && type_of(frame, size, &at) == TYPE_ARP;
+}
+
+bool switch_is_dhcp_answer(const uint8_t *frame, size_t size)
+{
+    size_t at;
+    if (size < FRAME_MIN || type_of(frame, size, &at) != TYPE_IPV4)
+        return false;
+    const uint8_t *ports = ports_of(frame, size, at);
+    return ports && u16(ports + 2) == DHCP_CLIENT;
+}
+
+enum frame_verdict switch_judge(const uint8_t *frame, size_t size, const uint8_t mac[6],
+                                bool (*in_use)(uint32_t address))
 {
     static const uint8_t between_switches[5] = {0x01, 0x80, 0xc2, 0x00, 0x00};
     size_t at;
@@ -72,7 +96,13 @@ enum frame_verdict switch_judge(const uint8_t *frame, size_t size, const uint8_t
     unsigned type = type_of(frame, size, &at);
     if (type == 0)
         return FRAME_MALFORMED;
-    if (type == TYPE_ARP && (size - at < 28 || memcmp(frame + at + 8, mac, 6) != 0))
-        return size - at < 28 ? FRAME_MALFORMED : FRAME_SPOOFED;
+    if (type == TYPE_ARP) {
+        uint32_t address;
+        if (size - at < 28)
+            return FRAME_MALFORMED;
+        memcpy(&address, frame + at + 14, sizeof address);
+        if (memcmp(frame + at + 8, mac, 6) != 0 || (in_use && in_use(address)))
+            return FRAME_SPOOFED;
+    }
     return switch_is_link(frame, size) ? FRAME_FORBIDDEN : FRAME_FINE;
 }

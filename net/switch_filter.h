@@ -10,11 +10,17 @@
 enum frame_verdict {
     FRAME_FINE,
     FRAME_MALFORMED, // no whole header
-    FRAME_SPOOFED,   // its source, or the sender that its ARP names, is not `mac`; or the source is a group
+    FRAME_SPOOFED, // its source, or the sender that its ARP names, is not `mac`; or the source is a group; or
+                   // its ARP says that it has an IPv4 address that links use
     FRAME_FORBIDDEN, // of a link or an announcement, on either carrier; or between switches
                      // (01:80:c2:00:00:0x)
 };
-enum frame_verdict switch_judge(const uint8_t *frame, size_t size, const uint8_t mac[6]);
+/// in_use: is this address (network order) one that links use? NULL: none is.
+enum frame_verdict switch_judge(const uint8_t *frame, size_t size, const uint8_t mac[6],
+                                bool (*in_use)(uint32_t address));
+bool switch_is_arp(const uint8_t *frame, size_t size);
+/// What a DHCP server says to a client.
+bool switch_is_dhcp_answer(const uint8_t *frame, size_t size);
 /// A frame of a link or an announcement: EtherType 0x88B5, or UDP over IPv4 or IPv6 from or to port 51966,
 /// also behind VLAN tags.
 bool switch_is_link(const uint8_t *frame, size_t size);

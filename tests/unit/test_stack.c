@@ -7,6 +7,7 @@
 #include "net/discovery.h"
 #include "net/link_node.h"
 #include "net/stack.h"
+#include "net/switch.h"
 #include "net/wire.h"
 #include "rt/time.h"
 #include "rt/trace.h"
@@ -521,6 +522,38 @@ static void test_peer_moves(void **state)
     assert_true(seen);
 }
 
+static void no_attention(void *ctx)
+{
+    (void)ctx;
+}
+
+/// The link goes to 10.0.0.2 still: no guest has that address, nor ours.
+static void test_guests_claim_addresses(void **state)
+{
+    (void)state;
+    const uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
+    struct switch_config config = {.name = "guest", .mac = {2, 0, 0, 0, 0, 9}, .attention = no_attention};
+    struct switch_port *port;
+    static const uint8_t claims[][4] = {{10, 0, 0, 1}, {10, 0, 0, 2}, {10, 0, 0, 5}, {0, 0, 0, 0}};
+    net_lock();
+    assert_int_equal(switch_add(&config, &port), OK);
+    for (unsigned i = 0; i < sizeof claims / sizeof *claims; i++) {
+        uint8_t f[42];
+        memcpy(f, all_mac, 6);
+        memcpy(f + 6, mac, 6);
+        memcpy(f + 12, (const uint8_t[]){8, 6, 0, 1, 8, 0, 6, 4, 0, 2}, 10);
+        memcpy(f + 22, mac, 6);
+        memcpy(f + 28, claims[i], 4);
+        memcpy(f + 32, own_mac, 6);
+        memcpy(f + 38, own_ip, 4);
+        const struct nic_piece piece = {f, sizeof f};
+        assert_int_equal(switch_send(port, &piece, 1), OK);
+        assert_int_equal(switch_stats(port).spoofed, i < 2 ? i + 1 : 2);
+    }
+    switch_remove(port);
+    net_unlock();
+}
+
 static void test_ping_and_closed_ports(void **state)
 {
     (void)state;
@@ -585,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_announcements),
         cmocka_unit_test(test_peer_moves),
+        cmocka_unit_test(test_guests_claim_addresses),
         cmocka_unit_test(test_ping_and_closed_ports),
         cmocka_unit_test(test_full_nic_and_cut_cable),
     };

@@ -245,6 +245,68 @@ static void nobody_speaks_in_anothers_name(void **state)
     assert_int_equal(on_wire, 1);
 }
 
+/// The host's own address and a remote's: 10.0.0.1 and 10.0.0.2.
+static bool links_use(uint32_t address)
+{
+    return address == 0x0100000au || address == 0x0200000au;
+}
+
+static size_t arp(uint8_t *f, const uint8_t *to, const uint8_t *from, uint8_t last_byte)
+{
+    size_t size = make(f, to, from, 0x0806, 28);
+    memcpy(f + 14, (const uint8_t[]){0, 1, 8, 0, 6, 4, 0, 1}, 8);
+    memcpy(f + 22, from, 6);
+    memcpy(f + 28, (const uint8_t[]){10, 0, 0, last_byte}, 4);
+    return size;
+}
+
+static void nobody_calls_links_away(void **state)
+{
+    (void)state;
+    uint8_t f[256];
+    switch_protect(links_use);
+    for (unsigned tags = 0; tags < 3; tags++) {
+        for (uint8_t who = 1; who <= 2; who++) {
+            size_t size = arp(f, tags ? far_mac : all_mac, a_mac, who);
+            for (unsigned n = 0; n < tags; n++, size += 4) {
+                memmove(f + 16, f + 12, size - 12);
+                memcpy(f + 12, (const uint8_t[]){0x81, 0x00, 0x00, 0x07}, 4);
+            }
+            assert_int_equal(send(a, f, size), OK);
+            assert_int_equal(switch_stats(a).spoofed, 2 * tags + who);
+        }
+    }
+    assert_int_equal(on_wire + in_stack + waiting(b), 0);
+    size_t size = arp(f, all_mac, a_mac, 3); // its own
+    assert_int_equal(send(a, f, size), OK);
+    memset(f + 28, 0, 4); // and when it asks whether that is free
+    assert_int_equal(send(a, f, size), OK);
+    assert_int_equal(on_wire, 2);
+    assert_int_equal(in_stack, 2);
+    assert_int_equal(waiting(b), 2);
+    switch_protect(NULL);
+}
+
+/// Each ARP may take an entry from our table.
+static void few_arps_reach_the_stack(void **state)
+{
+    (void)state;
+    uint8_t f[256];
+    size_t size = 0;
+    host_time_advance_ns(10000000000ull);
+    for (unsigned i = 0; i < 20000; i++) {
+        size = arp(f, host_mac, i % 2 ? a_mac : b_mac, (uint8_t)i);
+        assert_int_equal(send(i % 2 ? a : b, f, size), OK);
+        host_time_advance_ns(1000000);
+    }
+    assert_in_range(in_stack, 40, 48); // in 20 s
+    in_stack = 0;
+    make(f, host_mac, a_mac, 0x0800, 60);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(send(a, f, 74), OK);
+    assert_int_equal(in_stack, 100);
+}
+
 static size_t udp(uint8_t *f, const uint8_t *to, const uint8_t *from, unsigned port, unsigned tags)
 {
     size_t size = make(f, to, from, 0x0800, 60);
@@ -259,6 +321,23 @@ static size_t udp(uint8_t *f, const uint8_t *to, const uint8_t *from, unsigned p
         memcpy(f + 12, (const uint8_t[]){0x81, 0x00, 0x00, 0x07}, 4);
     }
     return size;
+}
+
+static void no_guest_gives_us_an_address(void **state)
+{
+    (void)state;
+    uint8_t f[256];
+    size_t size = udp(f, all_mac, a_mac, 68, 0);
+    assert_int_equal(send(a, f, size), OK);
+    assert_int_equal(on_wire, 1); // others may ask a guest
+    assert_int_equal(waiting(b), 1);
+    assert_int_equal(in_stack, 0);
+    udp(f, host_mac, a_mac, 68, 0);
+    assert_int_equal(send(a, f, size), OK);
+    assert_int_equal(in_stack, 0);
+    udp(f, host_mac, a_mac, 67, 0);
+    assert_int_equal(send(a, f, size), OK);
+    assert_int_equal(in_stack, 1);
 }
 
 static void frames_of_links_never_pass(void **state)
@@ -396,6 +475,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(from_the_wire_only_what_is_for_a_port, setup, teardown),
         cmocka_unit_test_setup_teardown(from_the_stack_to_guests_and_the_wire, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_speaks_in_anothers_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(nobody_calls_links_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_arps_reach_the_stack, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_guest_gives_us_an_address, setup, teardown),
         cmocka_unit_test_setup_teardown(frames_of_links_never_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_queue_drops_and_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(links_keep_room_in_the_ring, setup, teardown),
