@@ -344,9 +344,11 @@ static const struct shell_command commands[] = {
     {"pause", "[GUEST]  its processors and its time stand still", run_pause},
     {"resume", "[GUEST]  it goes on", run_resume},
     {"attach",
-     "[GUEST]  give it the keyboard (Ctrl-] comes back); GUEST NODE/dddd:bb:dd.f  plug that function in",
+     "[GUEST]  give it the keyboard (Ctrl-] comes back); GUEST NODE/dddd:bb:dd.f  plug that function in, "
+     "whenever it runs",
      run_attach},
-    {"detach", "GUEST NODE/dddd:bb:dd.f  unplug a function from a running guest", run_detach},
+    {"detach", "GUEST NODE/dddd:bb:dd.f  unplug a function; a 'device =' line's is back when it starts again",
+     run_detach},
     {"log", "debug|info  how much is said", run_log},
     {"poweroff", "switch this machine off", run_poweroff},
     {"reboot", "start this machine again", run_reboot},

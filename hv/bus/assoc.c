@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The association table: remote, function, owning guest (DESIGN.md, sections 9 and 10). Built from `device =`
-// lines and announcements; opens one link for each remote that lends something a guest wants, and keeps it as
-// long as a guest does. Must not know configuration space or transactions. Invariant: a function belongs to
-// at most one guest, and nothing is ever sent to or taken from a remote that no guest names.
+// lines and announcements; opens one link for each remote that lends something a guest that runs wants, for
+// all guests together, and keeps it until none has wanted anything there for a while. Must not know
+// configuration space or transactions. Invariant: a function belongs to at most one guest, and nothing is
+// ever sent to or taken from a remote that no guest names.
 #include "hv/bus/remote.h"
 #include "net/stack.h"
 #include "rt/log.h"
 #include "rt/time.h"
 #include <stdio.h>
 #include <string.h>
+
+#define LINGER_MS 10000u // a guest that is started again finds its links
 
 static struct remote remotes[REMOTES_MAX];
 static struct remote_fn functions[REMOTE_FNS_MAX];
@@ -146,6 +149,7 @@ static void on_down(void *ctx, struct link *link, const char *why)
     struct remote *remote = ctx;
     log_warn("bus", "remote \"%s\": link down: %s", remote->node, why);
     lose(remote, why);
+    assoc_prune(false);
 }
 
 static const struct link_events events = {
@@ -208,8 +212,9 @@ static struct remote *find_remote(const char *node)
 static void heard(void *ctx, const struct announcement *a)
 {
     (void)ctx;
+    assoc_prune(false);
     struct remote *remote = find_remote(a->node);
-    if (!remote) // lends to others
+    if (!remote) // nobody here needs it
         return;
     if (!remote->link) {
         enum status s = link_connect(a->peer, remote->node, &events, remote, &remote->link);
@@ -297,6 +302,7 @@ enum status assoc_want(struct bus_guest *guest, const struct boot_device *d, uns
         return ERR_NOMEM;
     if (fn == &functions[used])
         used++;
+    remote->idle_since = 0;
     *fn = (struct remote_fn){.remote = remote, .guest = guest, .at = d->at};
     for (unsigned i = 0; i < 6; i++)
         fn->bars[i] = (struct remote_bar){.fn = fn, .index = (uint8_t)i};
@@ -308,13 +314,13 @@ enum status assoc_want(struct bus_guest *guest, const struct boot_device *d, uns
     return OK;
 }
 
-static bool is_used(const struct remote *remote)
+static bool is_needed(const struct remote *remote)
 {
     for (unsigned i = 0; i < used; i++) {
         if (functions[i].state != ASSOC_FREE && functions[i].remote == remote)
             return true;
     }
-    return guests_name(remote->node);
+    return false;
 }
 
 void bus_end(const char *why)
@@ -331,11 +337,21 @@ void bus_end(const char *why)
     net_unlock();
 }
 
-void assoc_prune(void)
+/// A link that is not up is no use to whoever comes next.
+static bool may_linger(const struct remote *remote, uint64_t now)
 {
+    return remote->link && link_state(remote->link) == LINK_UP &&
+           now - remote->idle_since < LINGER_MS * 1000000ull;
+}
+
+void assoc_prune(bool at_once)
+{
+    uint64_t now = time_ns();
     for (unsigned i = 0; i < REMOTES_MAX; i++) {
         struct remote *remote = &remotes[i];
-        if (!remote->used || is_used(remote))
+        bool idle = remote->used && !is_needed(remote);
+        remote->idle_since = !idle ? 0 : remote->idle_since ? remote->idle_since : now;
+        if (!idle || (!at_once && may_linger(remote, now)))
             continue;
         if (remote->link)
             link_close(remote->link, "no guest uses this remote any more");
@@ -359,7 +375,7 @@ void assoc_release(struct remote_fn *fn)
     if (is_claimed)
         attach_give_back(fn);
     fn->state = ASSOC_FREE;
-    assoc_prune();
+    assoc_prune(false);
     if (remote->used)
         attach_next(remote);
 }

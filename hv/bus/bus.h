@@ -39,23 +39,25 @@ void bus_guest_start(struct bus_guest *guest);
 void bus_guest_reset(struct bus_guest *guest);
 void bus_guest_remove(struct bus_guest *guest);
 /// The guest has stopped: its functions, those of the console's attach too, are given back, and reset by
-/// their remotes; others may have them. By whoever runs the guest. Does not wait.
+/// their remotes; guests that wait for them have them, then whoever asks. By whoever runs the guest. Does not
+/// wait.
 void bus_guest_stop(struct bus_guest *guest);
-/// A stopped guest is to start again: asks for its `device =` lines again, as bus_guest_add does, but for
-/// those that are another guest's now. By whoever runs the guest; bus_guest_start comes when
-/// bus_guest_ready, or its patience is over.
+/// A stopped guest is to start again: asks for its `device =` lines and what the console gave it, as
+/// bus_guest_add does; those that are another guest's now it has when that one gives them back. By whoever
+/// runs the guest; bus_guest_start comes when bus_guest_ready, or its patience is over.
 void bus_guest_claim(struct bus_guest *guest);
-/// A sentence for each `device =` line that the guest has to start without.
+/// A sentence for each function that the guest has to start without.
 void bus_guest_tell_missing(const struct bus_guest *guest);
 /// In place of bus_guest_collect, by whoever runs the guest, while it waits or is stopped: functions that
 /// were taken from it leave.
 void bus_guest_rest(struct bus_guest *guest);
-/// Gives a guest one more function, as a card that is put into a spare slot when it is there; from any CPU.
-/// ERR_BUSY: a guest has it; ERR_NOMEM: no spare slot; ERR_UNSUPPORTED: the guest has no slots (`bus =
-/// flat`); ERR_DENIED: it is stopped.
+/// Gives a guest one more function, as a card that is put into a spare slot when it is there, now and
+/// whenever the guest starts again; from any CPU. ERR_BUSY: a guest has it; ERR_NOMEM: no spare slot;
+/// ERR_UNSUPPORTED: the guest has no slots (`bus = flat`); ERR_DENIED: it is stopped.
 MUST_CHECK enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *device);
 /// Takes it away: the guest is asked by the slot's attention button and has 20 s to switch the slot off, then
-/// the card is pulled; from any CPU. ERR_INVAL: it is not this guest's; ERR_UNSUPPORTED: as above.
+/// the card is pulled. Or it waits for it no longer. One of its `device =` lines it has again when it starts
+/// again, or by attach. From any CPU. ERR_INVAL: it neither has it nor waits; ERR_UNSUPPORTED: as above.
 MUST_CHECK enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *device);
 /// How interrupts of a guest's functions reach it. message and line are called by bus_guest_collect and
 /// bus_guest_eoi, and in the guest's own accesses; attention, from any CPU with the net lock held, says that

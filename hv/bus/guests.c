@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Guests as the bus knows them: which functions each is to have, from its `device =` lines and the console's
-// attach and detach; what becomes of them when it starts, is reset, and stops. Must not know links or
-// announcements. Invariant: a stopped guest has no function. What it had was given back to its remote, which
-// resets it, and may be anybody's; when it starts again it asks for its `device =` lines anew.
+// Guests as the bus knows them: which functions each wishes, from its `device =` lines and the console's
+// attach and detach (the rules: docs/architecture.md, "Whose a function is"); what becomes of them when it
+// starts, is reset, and stops. Must not know links or announcements. Invariants: a stopped guest has no
+// function; a guest that runs and has slots does not lack what it wishes and no guest of this host has.
 #include "hv/bus/remote.h"
 #include "net/stack.h"
 #include "rt/log.h"
@@ -11,41 +11,42 @@
 
 static struct bus_guest guests[BOOT_GUESTS_MAX];
 
-bool guests_name(const char *node)
+/// The slot (from 0) that it is to be in, or SLOT_NONE.
+static unsigned wish_slot(const struct bus_guest *g, const struct boot_device *d)
 {
-    for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
-        const struct bus_guest *g = &guests[i];
-        for (unsigned k = 0; g->used && k < g->device_count; k++) {
-            if (strncmp(g->devices[k].node, node, WIRE_NAME_MAX) == 0)
-                return true;
-        }
+    for (unsigned slot = 0; g->used && slot < PORTS_MAX; slot++) {
+        const struct boot_device *w = &g->wishes[slot];
+        if (strncmp(w->node, d->node, sizeof(d->node)) == 0 && memcmp(&w->at, &d->at, sizeof(d->at)) == 0)
+            return slot;
     }
-    return false;
+    return SLOT_NONE;
 }
 
-const struct boot_device *guests_line(unsigned n)
+/// It was detached, which holds until it starts again (then it wants all its lines) or `attach`.
+static bool is_away(const struct bus_guest *g, unsigned slot)
+{
+    return g->away >> slot & 1;
+}
+
+const char *guests_wishing(const struct boot_device *d, unsigned n, bool *waits)
 {
     for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
         const struct bus_guest *g = &guests[i];
-        unsigned count = g->used ? g->device_count : 0;
-        if (n < count)
-            return &g->devices[n];
-        n -= count;
+        unsigned slot = wish_slot(g, d);
+        if (slot == SLOT_NONE || n-- != 0)
+            continue;
+        *waits = g->claims && g->layout == BOOT_BUS_PORTS && !is_away(g, slot);
+        return g->name;
     }
     return NULL;
 }
 
-const char *guests_line_of(const struct boot_device *device)
+const struct boot_device *guests_wish(unsigned n)
 {
-    for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
-        const struct bus_guest *g = &guests[i];
-        for (unsigned k = 0; g->used && k < g->device_count; k++) {
-            if (strncmp(g->devices[k].node, device->node, sizeof(device->node)) == 0 &&
-                memcmp(&g->devices[k].at, &device->at, sizeof(device->at)) == 0)
-                return g->name;
-        }
-    }
-    return NULL;
+    const struct bus_guest *g = &guests[n / PORTS_MAX];
+    const struct boot_device *d = &g->wishes[n % PORTS_MAX];
+    bool waits;
+    return g->used && d->node[0] && guests_wishing(d, 0, &waits) == g->name ? d : NULL;
 }
 
 static enum status want(struct bus_guest *guest, const struct boot_device *d, unsigned slot)
@@ -57,6 +58,28 @@ static enum status want(struct bus_guest *guest, const struct boot_device *d, un
         return ERR_BUSY;
     }
     return assoc_want(guest, d, slot);
+}
+
+/// Who has slots can be given a function at any time; on bus 0 only `starting` can.
+static void serve(struct bus_guest *guest, const struct bus_guest *starting, unsigned slot)
+{
+    const struct boot_device *d = &guest->wishes[slot];
+    if (guest->used && guest->claims && d->node[0] && !is_away(guest, slot) && !assoc_find(d) &&
+        (guest->layout == BOOT_BUS_PORTS || guest == starting) && assoc_want(guest, d, slot) != OK)
+        log_error("bus", REMOTE_FN_FORMAT " finds no room in guest \"%s\"", REMOTE_DEVICE_ARGS(d),
+                  guest->name);
+}
+
+void guests_serve(const struct bus_guest *starting)
+{
+    for (unsigned given = 0; given < 2; given++) { // `device =` lines first
+        for (unsigned i = 0; i < BOOT_GUESTS_MAX; i++) {
+            unsigned first = given ? guests[i].device_count : 0;
+            unsigned end = given ? PORTS_MAX : guests[i].device_count;
+            for (unsigned slot = first; slot < end; slot++)
+                serve(&guests[i], starting, slot);
+        }
+    }
 }
 
 static void release_all(struct bus_guest *guest)
@@ -87,7 +110,6 @@ enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const st
         *g = (struct bus_guest){.used = true,
                                 .claims = true,
                                 .name = guest_name,
-                                .devices = devices,
                                 .device_count = count,
                                 .layout = layout,
                                 .io = io,
@@ -96,8 +118,10 @@ enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const st
                                 .next_mmio64 = GUEST_MMIO64_BASE,
                                 .next_io = GUEST_IO_BASE};
         s = layout == BOOT_BUS_PORTS ? ports_build(g, count) : OK;
-        for (unsigned i = 0; i < count && s == OK; i++)
+        for (unsigned i = 0; i < count && s == OK; i++) {
+            g->wishes[i] = devices[i];
             s = want(g, &devices[i], i);
+        }
     }
     net_unlock();
     if (g && s != OK) {
@@ -111,11 +135,12 @@ enum status bus_guest_add(const char *guest_name, enum boot_bus layout, const st
 void bus_guest_remove(struct bus_guest *guest)
 {
     net_lock();
-    guest->device_count = 0; // no link is kept for it
+    guest->claims = false;
     release_all(guest);
-    assoc_prune();
     mirror_guest_remove(guest);
     guest->used = false;
+    guests_serve(NULL);
+    assoc_prune(true);
     net_unlock();
 }
 
@@ -126,8 +151,17 @@ enum status bus_guest_attach(struct bus_guest *guest, const struct boot_device *
     if (guest->layout != BOOT_BUS_PORTS)
         return ERR_UNSUPPORTED;
     net_lock();
-    enum status s = guest->claims ? want(guest, device, SLOT_ANY) : ERR_DENIED;
-    assoc_prune();
+    unsigned slot = wish_slot(guest, device), first = guest->device_count;
+    for (unsigned i = first; i < guest->port_count && slot == SLOT_NONE; i++) {
+        if (!guest->wishes[i].node[0] && !guest->ports[i].fn)
+            slot = i;
+    }
+    enum status s = !guest->claims ? ERR_DENIED : want(guest, device, slot); // no slot: ERR_NOMEM
+    if (s == OK && slot >= first)
+        guest->wishes[slot] = *device;
+    if (s == OK)
+        guest->away &= ~(1u << slot);
+    assoc_prune(false);
     net_unlock();
     return s;
 }
@@ -137,9 +171,15 @@ enum status bus_guest_detach(struct bus_guest *guest, const struct boot_device *
     if (guest->layout != BOOT_BUS_PORTS)
         return ERR_UNSUPPORTED;
     net_lock();
+    unsigned slot = wish_slot(guest, device);
+    bool line = slot < guest->device_count;
+    bool its = slot != SLOT_NONE && (!line || (guest->claims && !is_away(guest, slot)));
+    if (its && line)
+        guest->away |= 1u << slot;
+    else if (its)
+        guest->wishes[slot].node[0] = 0;
     struct remote_fn *fn = assoc_find(device);
-    bool its = fn && fn->guest == guest;
-    if (its && !fn->leaving) {
+    if (fn && fn->guest == guest && !fn->leaving) {
         fn->leaving = true;
         fn->leaving_since = time_ns();
         ports_attention(guest);
@@ -157,23 +197,21 @@ void bus_guest_stop(struct bus_guest *guest)
     release_all(guest);
     ports_start(guest); // slots are empty
     interrupts_drive(guest);
+    guests_serve(NULL);
     net_unlock();
 }
 
 void bus_guest_claim(struct bus_guest *guest)
 {
     net_lock();
-    for (unsigned i = 0; i < guest->device_count && !guest->claims; i++) {
-        const struct boot_device *d = &guest->devices[i];
-        if (!assoc_find(d) && assoc_want(guest, d, i) != OK)
-            log_error("bus", REMOTE_FN_FORMAT " finds no room in guest \"%s\"", REMOTE_DEVICE_ARGS(d),
-                      guest->name);
-    }
+    if (!guest->claims)
+        guest->away = 0;
     guest->claims = true;
+    guests_serve(guest);
     net_unlock();
 }
 
-/// Why a `device =` line has no function.
+/// Why a wish has no function.
 static const char *reason(const struct bus_guest *guest, const struct remote_fn *fn, const char **who)
 {
     *who = "";
@@ -199,11 +237,11 @@ static const char *reason(const struct bus_guest *guest, const struct remote_fn 
 void bus_guest_tell_missing(const struct bus_guest *guest)
 {
     net_lock();
-    for (unsigned i = 0; i < guest->device_count; i++) {
-        const struct boot_device *d = &guest->devices[i];
+    for (unsigned slot = 0; slot < PORTS_MAX; slot++) {
+        const struct boot_device *d = &guest->wishes[slot];
         const struct remote_fn *fn = assoc_find(d);
         const char *who;
-        if (fn && fn->guest == guest && fn->state == ASSOC_ATTACHED)
+        if (!d->node[0] || (fn && fn->guest == guest && fn->state == ASSOC_ATTACHED))
             continue;
         const char *why = reason(guest, fn, &who);
         log_warn(guest->name, "starts without " REMOTE_FN_FORMAT ": %s%s", REMOTE_DEVICE_ARGS(d), why, who);

@@ -71,13 +71,7 @@ enum status ports_build(struct bus_guest *guest, unsigned devices)
 
 struct bus_port *ports_spare(struct bus_guest *guest, unsigned slot)
 {
-    if (slot < guest->port_count && !guest->ports[slot].fn)
-        return &guest->ports[slot];
-    for (unsigned i = 0; i < guest->port_count; i++) {
-        if (!guest->ports[i].fn)
-            return &guest->ports[i];
-    }
-    return NULL;
+    return slot < guest->port_count && !guest->ports[slot].fn ? &guest->ports[slot] : NULL;
 }
 
 uint8_t ports_lines(const struct bus_guest *guest)
@@ -342,6 +336,7 @@ void ports_collect(struct bus_guest *guest)
                 log_info("bus", REMOTE_FN_FORMAT " is not guest \"%s\"'s any more", REMOTE_FN_ARGS(p->fn),
                          guest->name);
                 assoc_release(p->fn);
+                guests_serve(NULL);
             }
             net_unlock();
         }

@@ -18,7 +18,7 @@
 #define PORTS_MAX      (BOOT_DEVICES_MAX + PORTS_SPARE)
 #define REMOTE_FNS_MAX (BOOT_GUESTS_MAX * PORTS_MAX)
 #define TAGS           128u // outstanding on one link; power of two
-#define SLOT_ANY       ~0u
+#define SLOT_NONE      ~0u
 
 #define REMOTE_OFFENCES_MAX                                                                                  \
     64u // records that no remote sends which keeps to the protocol: then its link is cut off
@@ -151,7 +151,8 @@ struct remote {
     uint32_t peer, boot_id;
     uint32_t impostor; // boot id of another remote of that name; 0: never heard of one
     bool impostor_told;
-    struct link *link; // NULL: not heard of yet
+    struct link *link;   // NULL: not heard of yet
+    uint64_t idle_since; // ns; 0: a guest needs it
     struct remote_fn *attaching;
     struct transaction tags[TAGS];
     uint16_t next_tag;
@@ -165,8 +166,10 @@ struct bus_guest {
     bool used;
     bool claims; // false: it is stopped, and has no functions
     const char *name;
-    const struct boot_device *devices; // its `device =` lines
-    unsigned device_count;
+    unsigned device_count; // `device =` lines
+    struct boot_device
+        wishes[PORTS_MAX]; // by slot: its lines, then what the console gave it; node empty: none
+    uint32_t away;         // lines that the console took from it: bits
     struct io_space *io;
     struct guest_pci *pci;
     uint64_t next_mmio, next_mmio64;
@@ -233,8 +236,8 @@ void attach_orphan(struct remote *remote, const struct wire_record *rec, size_t 
 
 // --- remote_fn.c ---
 
-/// Puts fn on its guest's bus (absent until it is known), in that slot (from 0) if it is free. ERR_NOMEM: no
-/// room.
+/// Puts fn on its guest's bus (absent until it is known), in that slot (from 0), if it has slots. ERR_NOMEM:
+/// no room.
 MUST_CHECK enum status remote_fn_plug(struct remote_fn *fn, unsigned slot);
 void remote_fn_unplug(struct remote_fn *fn);
 /// After the first attachment: gives every BAR an address. The guest's io_space is not touched.
@@ -269,7 +272,7 @@ static inline bool remote_fn_answers(const struct remote_fn *fn)
 
 /// The guest's root ports: one for each of `devices`, and spare ones.
 MUST_CHECK enum status ports_build(struct bus_guest *guest, unsigned devices);
-/// A port with nobody's slot, that one (from 0) if it can be had; NULL: none. Lock held.
+/// The port of that slot (from 0); NULL: there is none, or a function has it. Lock held.
 struct bus_port *ports_spare(struct bus_guest *guest, unsigned slot);
 /// As firmware leaves them before the guest's first instruction; functions that are attached are in their
 /// slots. On the guest's CPU; lock held.
@@ -329,19 +332,23 @@ MUST_CHECK enum status assoc_want(struct bus_guest *guest, const struct boot_dev
 /// No guest's any more: off the bus, and given back to its remote. On the CPU of its guest (or that of a
 /// guest that does not run).
 void assoc_release(struct remote_fn *fn);
-/// What is known of that node; NULL: no guest names it.
+/// What is known of that node; NULL: no guest that runs needs it.
 const struct remote *assoc_remote(const char *node);
-/// Links to remotes that no guest names any more are closed.
-void assoc_prune(void);
+/// Remotes of which no guest has or waits for anything are forgotten: at once, or when they had time to be
+/// needed again.
+void assoc_prune(bool at_once);
 #define GUEST_PLACE_MAX 32u
 /// Where its guest finds it: "01:00.0 (slot 1)" or "00:02.0".
 const char *assoc_place(const struct remote_fn *fn, char text[GUEST_PLACE_MAX]);
 
 // --- guests.c ---
 
-/// Does a guest's `device =` line name a function of this node? Lock held.
-bool guests_name(const char *node);
-/// The guest whose `device =` line names it; NULL: none.
-const char *guests_line_of(const struct boot_device *device);
-/// All `device =` lines, by number; NULL: there are no more.
-const struct boot_device *guests_line(unsigned n);
+/// The n-th guest that wishes this function, and whether it waits for it (or has it); if not, it asks for it
+/// when it starts. NULL: no more. Lock held, as for all of these.
+const char *guests_wishing(const struct boot_device *device, unsigned n, bool *waits);
+/// Wishes by number, below GUESTS_WISHES, each once; NULL: there is none of this number.
+#define GUESTS_WISHES (BOOT_GUESTS_MAX * PORTS_MAX)
+const struct boot_device *guests_wish(unsigned n);
+/// Functions that no guest has go to those that wait for them. starting: on its CPU, and it executes nothing
+/// yet; or NULL.
+void guests_serve(const struct bus_guest *starting);

@@ -24,7 +24,7 @@ struct bus_counters bus_counters(void)
 
 struct rows {
     unsigned count;
-    char text[ROW_LINES][160];
+    char text[ROW_LINES][224];
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct rows *r, const char *fmt, ...)
@@ -43,35 +43,38 @@ static void print(struct rows *r)
     r->count = 0;
 }
 
-/// Whose it is. info NULL: not announced; fn NULL: no guest's that runs.
-static void owner_text(char text[96], const struct boot_device *d, const struct wire_function *info,
+/// Whose it is, and who else is to have it. info NULL: not announced; fn NULL: no guest's that runs.
+static void owner_text(char *text, size_t size, const struct boot_device *d, const struct wire_function *info,
                        const struct remote_fn *fn)
 {
     char place[GUEST_PLACE_MAX];
-    bool elsewhere = info && info->flags & WIRE_FN_BUSY;
-    const char *later = guests_line_of(d);
-    if (fn && fn->state == ASSOC_REFUSED)
-        snprintf(text, 96, "guest \"%s\" %s  refused: %s%s%s", fn->guest->name, assoc_place(fn, place),
-                 fn->told ? fn->told : "?", fn->refused_by[0] ? ": " : "", fn->refused_by);
-    else if (fn)
-        snprintf(text, 96, "guest \"%s\" %s  %s%s", fn->guest->name, assoc_place(fn, place),
-                 assoc_state_name(fn->state), fn->leaving ? ", leaving" : "");
+    const char *wishing, *told = fn && fn->state == ASSOC_REFUSED ? fn->told : NULL;
+    bool waits;
+    int n;
+    if (fn)
+        n = snprintf(text, size, "guest \"%s\" %s  %s%s%s%s%s%s", fn->guest->name, assoc_place(fn, place),
+                     assoc_state_name(fn->state), fn->leaving ? ", leaving" : "", told ? ": " : "",
+                     told ? told : "", told && fn->refused_by[0] ? ": " : "", told ? fn->refused_by : "");
     else
-        snprintf(text, 96, "%s%s%s%s",
-                 elsewhere ? "another host's"
-                 : info    ? "free"
-                           : "not announced",
-                 later ? "; guest \"" : "", later ? later : "", later ? "\" when it starts" : "");
+        n = snprintf(text, size, "%s",
+                     !info                        ? "not announced"
+                     : info->flags & WIRE_FN_BUSY ? "another host's"
+                                                  : "free");
+    for (unsigned i = 0; (size_t)n < size && (wishing = guests_wishing(d, i, &waits)) != NULL; i++) {
+        if (!fn || fn->guest->name != wishing)
+            n += snprintf(text + n, size - (size_t)n, "; guest \"%s\" %s", wishing,
+                          waits ? "waits for it" : "when it starts");
+    }
 }
 
 /// As `lspci -nn`, with node and owner. Lock held.
 static void add_function(struct rows *r, const struct boot_device *d, const struct wire_function *info)
 {
-    char owner[96];
+    char owner[160];
     const struct remote_fn *fn = assoc_find(d);
     if (!info && fn && fn->known)
         info = &fn->info;
-    owner_text(owner, d, info, fn);
+    owner_text(owner, sizeof(owner), d, info, fn);
     if (info)
         add(r, REMOTE_FN_FORMAT " %s [%02x%02x]: [%04x:%04x] (rev %02x)  %s", REMOTE_DEVICE_ARGS(d),
             pci_class_name(info->class_code, info->subclass), info->class_code, info->subclass, info->vendor,
@@ -100,7 +103,7 @@ static struct boot_device device_of(const char *node, const struct wire_pci_addr
 static void add_remote(struct rows *r, const struct announcement *a, uint64_t when_ns)
 {
     const struct remote *remote = assoc_remote(a->node);
-    const char *state = !remote                                   ? "no guest here names it"
+    const char *state = !remote                                   ? "no guest that runs needs it"
                         : !remote->link                           ? "no link yet"
                         : link_state(remote->link) == LINK_UP     ? "link up"
                         : link_state(remote->link) == LINK_FROZEN ? "link frozen"
@@ -176,10 +179,10 @@ void bus_print_devices(void)
         shown += r.count;
         print(&r);
     }
-    const struct boot_device *d;
-    for (unsigned i = 0; (d = guests_line(i)); i++) { // of guests that are stopped
+    for (unsigned i = 0; i < GUESTS_WISHES; i++) { // of guests that are stopped
         net_lock();
-        if (!assoc_find(d))
+        const struct boot_device *d = guests_wish(i);
+        if (d && !assoc_find(d))
             add_unheard(&r, d);
         net_unlock();
         shown += r.count;
