@@ -247,10 +247,11 @@ struct attempt {
 };
 
 /// A ModRM that points near the middle of memory, whatever registers it uses; they are set accordingly.
-static void random_operand(struct attempt *a, unsigned reg, bool wide, bool address32, uint8_t *rex,
-                           uint8_t *modrm, unsigned *size, bool *rip_relative)
+/// The address is a multiple of align.
+static void random_operand(struct attempt *a, unsigned reg, bool wide, bool address32, unsigned align,
+                           uint8_t *rex, uint8_t *modrm, unsigned *size, bool *rip_relative)
 {
-    uint64_t target = (uint64_t)(uintptr_t)area->memory + MACHINE_BYTES / 2 + rnd() % 2048;
+    uint64_t target = (uint64_t)(uintptr_t)area->memory + MACHINE_BYTES / 2 + rnd() % 2048 / align * align;
     unsigned base = (unsigned)rnd() % (wide ? 16 : 8), index = (unsigned)rnd() % (wide ? 16 : 8),
              scale = (unsigned)rnd() % 4;
     unsigned mod = chance(30) ? 0 : chance(50) ? 1 : 2;
@@ -296,6 +297,9 @@ static bool make(const struct encoding *e, bool wide, struct attempt *a)
     unsigned modrm_size = 0, imm_size = e->imm == IMM_8 ? 1 : e->imm == IMM_Z ? (width == 2 ? 2 : 4) : 0;
     unsigned reg = e->flags & REG_FIXED ? e->reg : (unsigned)rnd() % (wide ? 16 : 8);
     bool rip_relative = false;
+    // A locked access across cache lines locks the whole bus, and Linux makes whoever does it wait for it.
+    bool lock = !(e->flags & STRING) && (e->flags & LOCKABLE) && chance(15);
+    bool locks = lock || (e->size == 1 && (e->opcode[0] & 0xfe) == 0x86); // XCHG always does
     for (unsigned r = 0; r < 16; r++)
         a->gpr[r] = wide ? interesting() : interesting() & 0xffffffff;
     a->flags = 0x202 | (rnd() & ARITHMETIC) | (chance(30) ? DF : 0);
@@ -319,7 +323,7 @@ static bool make(const struct encoding *e, bool wide, struct attempt *a)
         if (chance(50))                                 // let comparisons be equal for a while
             memset(area->memory, (int)(a->gpr[0] = chance(50) ? 0 : 0x7f7f7f7f7f7f7f7f), MACHINE_BYTES);
     } else {
-        random_operand(a, reg, wide, address32, &rex, modrm, &modrm_size, &rip_relative);
+        random_operand(a, reg, wide, address32, locks ? width : 1, &rex, modrm, &modrm_size, &rip_relative);
         if (rex && rip_relative && address32)
             return false;
     }
@@ -338,7 +342,7 @@ static bool make(const struct encoding *e, bool wide, struct attempt *a)
     if (e->flags & STRING) {
         if (chance(60))
             *p++ = (e->flags & COMPARES) && chance(50) ? 0xf2 : 0xf3;
-    } else if ((e->flags & LOCKABLE) && chance(15)) {
+    } else if (lock) {
         *p++ = 0xf0;
     }
     if (rex)
