@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's UART output on the host's console: whole lines, each with the guest's name, so that several
 // guests stay readable; and what is typed for it, which crosses from the console's CPU to the guest's.
+// Invariant: of what a guest prints only text and tabs reach the console. It is a stranger there: control
+// sequences would let it write over others' lines, and have the operator's terminal type answers.
 #include "hv/vm/guest.h"
 #include "rt/log.h"
 #include <string.h>
@@ -20,10 +22,29 @@ void guest_console_flush(struct guest *g)
     g->line_length = 0;
 }
 
+/// ECMA-48: ESC [, parameters and intermediates, a final byte; ESC, intermediates, a final byte. What is in a
+/// string (ESC ] and its like) is left as text.
+enum { TEXT, ESCAPE, SEQUENCE };
+
+static bool is_text(struct guest *g, uint8_t byte)
+{
+    uint8_t state = g->escape, last = g->line_length ? (uint8_t)g->line[g->line_length - 1] : 0;
+    g->escape = byte == 0x1b ? ESCAPE : TEXT;
+    if (byte < ' ' || byte == 0x7f)
+        return byte == '\t' || byte == '\n';
+    if (byte >= 0x80 && byte < 0xa0) // alone, or behind 0xc2, it is a control character as well
+        return last >= 0x80 && last != 0xc2;
+    if (state == ESCAPE && byte == '[')
+        g->escape = SEQUENCE;
+    else if (state != TEXT && byte < (state == ESCAPE ? 0x30 : 0x40))
+        g->escape = state;
+    return state == TEXT;
+}
+
 void guest_console_byte(void *guest, char byte)
 {
     struct guest *g = guest;
-    if (byte == '\r')
+    if (!is_text(g, (uint8_t)byte))
         return;
     if (byte == '\n' && !g->line_length) {
         g->line[g->line_length++] = ' ';

@@ -354,6 +354,7 @@ static void power_on(struct vcpu *v)
     v->sipi_pending = false;
     v->event.valid = false;
     v->nmi_pending = false;
+    v->halt_told = false;
     lapic_reset(&v->lapic, v->index, v->index == 0, &v->guest->lapic_ops);
     cpuid_follow_apic(v);
     if (v->index == 0)
@@ -378,6 +379,12 @@ void guest_start_waiting(struct guest *g)
     }
 }
 
+/// A guest that resets itself for ever does not fill the console.
+static bool may_say(struct guest *g)
+{
+    return limit_take(&g->said, time_ns(), 1000000000, 32);
+}
+
 void guest_start(struct guest *g)
 {
     struct vcpu_start start;
@@ -396,8 +403,9 @@ void guest_start(struct guest *g)
     g->stop_reason[0] = 0;
     atomic_store(&g->state, GUEST_RUNNING);
     atomic_store(&g->vcpus[0].state, VCPU_RUNNABLE);
-    log_info(g->config->name, "started, entry 0x%llx, at TSC %llu", (unsigned long long)start.rip,
-             (unsigned long long)rdtsc());
+    if (may_say(g))
+        log_info(g->config->name, "started, entry 0x%llx, at TSC %llu", (unsigned long long)start.rip,
+                 (unsigned long long)rdtsc());
     trace(TRACE_GUEST_START, g->index);
 }
 
@@ -449,7 +457,8 @@ static void carry_out(struct guest *g, uint32_t requests)
             stop_now(g);
         return;
     }
-    log_info(g->config->name, requests & GUEST_REQUEST_RESET ? "reset" : "started again");
+    if (may_say(g))
+        log_info(g->config->name, requests & GUEST_REQUEST_RESET ? "reset" : "started again");
     if (stopped) {
         begin_waiting(g);
     } else if (requests & GUEST_REQUEST_RESET) {

@@ -14,6 +14,7 @@
 #include "hv/vm/fair.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
+#include "net/limit.h"
 #include "rt/boot_info.h"
 #include "rt/frames.h"
 #include "rt/status.h"
@@ -77,6 +78,8 @@ struct guest {
 
     char line[224]; // console output up to the next newline
     uint32_t line_length;
+    uint8_t escape;    // where in a control sequence its output is (console.c)
+    struct limit said; // sentences about its starts and resets: it can have as many as it likes
     // Typed for its UART. The console's CPU appends at `typed_in`, the CPU that runs the guest takes at
     // `typed_out`.
     uint8_t typed[64];

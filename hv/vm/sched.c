@@ -69,10 +69,13 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     v->guest->running = v;
     enum run_result result = guest_virt->run(v);
     v->guest->running = NULL;
-    if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid)
+    if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid &&
+        !v->halt_told) {
+        v->halt_told = true; // NMIs can wake it as often as its guest likes
         log_info(v->guest->config->name,
                  "vCPU %u halted with interrupts off: only NMI, INIT or a reset can wake it",
                  (unsigned)v->index);
+    }
 }
 
 /// Each of a guest's vCPUs that can, once. Returns how many ran.

@@ -57,6 +57,7 @@ struct vcpu {
     bool sipi_pending;
     uint8_t sipi_vector;
     bool halt_interruptible; // RFLAGS.IF at the HLT
+    bool halt_told;          // that it was 0 was said
 
     uint64_t xcr0;
     struct cpuid_answer {
