@@ -46,7 +46,7 @@ finished() {
 
 # ---- 1. Debian packages -----------------------------------------------------------------------------------------------
 packages=(build-essential dpkg-dev xz-utils gnu-efi acpica-tools libcmocka-dev clang clang-format libclang-rt-14-dev python3
-    python3-pytest qemu-system-x86 ovmf vde2 mtools dosfstools tshark e2fsprogs fdisk hdparm nvme-cli)
+    python3-pytest python3-pytest-xdist qemu-system-x86 ovmf vde2 mtools dosfstools tshark e2fsprogs fdisk hdparm nvme-cli)
 
 step_packages() {
     local missing=() p log=$deps/log/apt.log

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs the tests of one or more kinds (unit, fuzz, system) and ends with `N passed, N failed` over all of them.
 
-usage: [TEST=name] tools/run-tests.py KIND...
+usage: [TEST=name] [SIDE=n] tools/run-tests.py KIND...
 
 The binaries are already made (the Makefile does that). A unit test binary counts one per cmocka test, a fuzzer counts one, a
 system test counts one per pytest test. A binary that dies (sanitizer, signal) counts as one failure more. Logs: build/test/.
+
+System tests run SIDE at a time: a laboratory waits for its clocks and its network for half of its time. One more than there are
+processors, if nothing is said.
 """
 import os
 import re
@@ -18,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(ROOT, "build", "test")
 FUZZ_RUNS = 20000
 WANTED = os.environ.get("TEST", "")
+SIDE = os.environ.get("SIDE") or str(len(os.sched_getaffinity(0)) + 1)
 
 
 def sources(folder, prefix):
@@ -91,7 +95,8 @@ def system():
     sys.path.insert(0, os.path.join(ROOT, "tools"))
     from farbuslab.choose import choose
     print("VT-x side: %s (%s)" % choose(os.environ.get("MACHINE") or "auto"), flush=True)
-    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--tb=short", f"--junitxml={result}", "tests/system"]
+    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--tb=short", "--durations=25", "-n", SIDE, "--dist", "loadgroup",
+               f"--junitxml={result}", "tests/system"]
     if WANTED:
         command += ["-k", WANTED]
     code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1")).returncode

@@ -6,8 +6,12 @@
         l.start()
         l["host1"].console.expect(r"guest probe: started", 120)
 
-Logs stay in build/test/system/TEST/. Never assert on wall-clock time; time-outs are there to end a hang.
+Logs stay in build/test/system/FILE/TEST/. Never assert on wall-clock time; time-outs are there to end a hang.
+
+Several laboratories run side by side (tools/run-tests.py): each has its folders, sockets and ports to itself. A test that cannot bear
+company says `@pytest.mark.alone`.
 """
+import fcntl
 import os
 import re
 import signal
@@ -35,10 +39,39 @@ def pytest_runtest_makereport(item, call):
     setattr(item, "report_" + report.when, report)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: no other system test runs meanwhile")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share a machine stay together and in order; all others go to whoever has nothing to do (pytest-xdist, --dist loadgroup)."""
+    for item in items:
+        if "shared_dir" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    items.sort(key=lambda item: "shared_dir" not in item.fixturenames)  # the longest jobs first
+
+
+@pytest.fixture(autouse=True)
+def room(request):
+    """Holds the bench: together with others, or alone. Who waits to be alone lets nobody in before him."""
+    folder = os.path.join(ROOT, "build", "test")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "door.lock"), "w", encoding="utf-8") as door, open(os.path.join(folder, "room.lock"), "w", encoding="utf-8") as inside:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(inside, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+def folder_of(module, name):
+    return os.path.join(ROOT, "build", "test", "system", module.__name__, re.sub(r"[^A-Za-z0-9_.-]+", "_", name))
+
+
 @pytest.fixture
 def work_dir(request):
     """A folder of this test's own under build/test/system; the laboratory empties it."""
-    return os.path.join(ROOT, "build", "test", "system", re.sub(r"[^A-Za-z0-9_.-]+", "_", request.node.name))
+    return folder_of(request.module, request.node.name)
 
 
 @pytest.fixture
@@ -65,10 +98,16 @@ def lab(request, work_dir):
 
 
 @pytest.fixture(scope="module")
-def remote(request):
+def shared_dir(request):
+    """The folder of a machine that serves the tests of a module one after the other."""
+    return folder_of(request.module, "shared")
+
+
+@pytest.fixture(scope="module")
+def remote(shared_dir):
     """A lone_remote.Remote with which the tests of a module work one after the other."""
     from lone_remote import NODE, Remote
-    made = Remote(os.path.join(ROOT, "build", "test", "system", request.module.__name__))
+    made = Remote(shared_dir)
     try:
         made.see(r'remote: node "disk1" lends \d+ functions')
         made.host.wait_announcement(NODE)

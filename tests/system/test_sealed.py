@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A real remote with keys, and hosts written from docs/protocol.md (tests/noise.py): they understand each other; a stranger, a recording, a
 liar and an insider without a place in the remote's farbus.ini get nothing, and everything is counted."""
-import os
 import random
 import re
 
@@ -12,7 +11,6 @@ import peer
 import wire as w
 from lone_remote import EDU, INI, NODE, Remote
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIVENESS = 4  # edu: answers with the complement of what was written
 PSK = bytes(range(32))
 PRIVATE = {name: bytes([8 * n]) * 32 for n, name in enumerate(("disk1", "alpha", "beta", "eve"), 1)}
@@ -23,10 +21,10 @@ def keys(name, psk=PSK, remote=None):
 
 
 @pytest.fixture(scope="module")
-def sealed():
+def sealed(shared_dir):
     ini = INI.replace("[node]\n", f"[node]\nkey = {PRIVATE[NODE].hex()}\npsk = {PSK.hex()}\ncarrier = udp\n")
     ini += "".join(f"[peer {n}]\nkey = {noise.public_key(PRIVATE[n]).hex()}\n" for n in ("alpha", "beta"))
-    made = Remote(os.path.join(ROOT, "build", "test", "system", "test_sealed"), ini)
+    made = Remote(shared_dir, ini)
     try:
         made.host.keys = keys("alpha")
         made.see(r"net: links are sealed; this node's public key is \w+\.\.\., it knows 2 peers")
