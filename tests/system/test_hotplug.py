@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Arrival, loss, return, power switch and hand-over of a remote function as an unmodified Debian kernel lives through them: the events of a PCIe
-hot-plug slot. Each time the function is there it does its work: a serial card with the kernel's own driver answers over its line."""
+hot-plug slot. Each time the function is there it does its work: a serial card with the kernel's own driver answers over its line. Its remote comes
+back with another NIC and another address, known by its name and its key."""
 import re
 import socket
 import threading
@@ -48,6 +49,7 @@ warnings
 say "done"
 poweroff -f
 """
+MOVED = "10.7.0.52"
 ORDER = ["arrival", "return", "power", "reset", "attach"]
 
 
@@ -84,8 +86,9 @@ class Line(threading.Thread):
 def test_a_function_comes_and_goes(lab):
     section = ("[guest linux]\nmemory = 256M\nkernel = vmlinuz\ninitrd = initrd\nwait = 0\ncmdline = console=ttyS0,115200 panic=-1\n"
                "device = remote1/0000:00:06.0\n")
-    l = lab(pair.description([section], ["serial"], line=["-chardev", "socket,id=line,path=line,server=on,wait=off"], remote_start=False,
-                             host={"memory": 512}, files={"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(SCRIPT)}))
+    description = pair.description([section], ["serial"], line=["-chardev", "socket,id=line,path=line,server=on,wait=off"], remote_start=False,
+                                   host={"memory": 512}, files={"vmlinuz": guest.kernel("cloud"), "initrd": guest.initramfs(SCRIPT)})
+    l = lab(dict(description, lab={"security": "keys"}))
     host, remote = l["host1"], l["remote1"]
     console = host.console
     line = Line(f"{l.run_dir}/line")
@@ -98,8 +101,11 @@ def test_a_function_comes_and_goes(lab):
         console.expect(r"linux\| guest: wants loss", 600)
         remote.kill()
         console.expect(r"linux\| guest: wants return", 600)
+        remote.mac, remote.spec["ini"] = "52:54:00:fb:77:02", remote.spec["ini"].replace(pair.REMOTE, MOVED)
         remote.start()
+        console.expect(rf'remote "remote1" has moved to {re.escape(MOVED)}', 600)
         console.expect(r"linux\| guest: wants detach", 600)
+        assert f'remote "remote1" {MOVED}: link up' in pair.ask(host, "devices", "attached")
         console.send("detach linux remote1/0000:00:06.0\r")
         console.expect(r"linux\| guest: wants attach", 300)
         assert 'guest "linux" when it starts' in pair.ask(host, "devices", r"06\.0 Serial controller \[0700\]: \[1b36:0002\] \(rev 01\)")

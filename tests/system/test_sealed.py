@@ -9,7 +9,7 @@ import pytest
 import noise
 import peer
 import wire as w
-from lone_remote import EDU, INI, NODE, Remote
+from lone_remote import EDU, INI, NODE, SERIAL, TESTDEV, Remote
 
 LIVENESS = 4  # edu: answers with the complement of what was written
 PSK = bytes(range(32))
@@ -23,6 +23,7 @@ def keys(name, psk=PSK, remote=None):
 @pytest.fixture(scope="module")
 def sealed(shared_dir):
     ini = INI.replace("[node]\n", f"[node]\nkey = {PRIVATE[NODE].hex()}\npsk = {PSK.hex()}\ncarrier = udp\n")
+    ini += f"lend = {EDU}\nlend = {TESTDEV} to alpha\nlend = {SERIAL} to alpha beta\n"
     ini += "".join(f"[peer {n}]\nkey = {noise.public_key(PRIVATE[n]).hex()}\n" for n in ("alpha", "beta"))
     made = Remote(shared_dir, ini)
     try:
@@ -143,6 +144,42 @@ def test_who_is_refused(sealed):
     assert after["handshakes of unknown keys"] - before["handshakes of unknown keys"] == 1
     assert after["malformed, seal"] - before["malformed, seal"] >= 5
     assert after["sessions opened"] == before["sessions opened"]
+
+
+def test_what_is_lent_to_a_name(sealed):
+    """It is lent to who has that name's key, whatever else a host says; who asks for what another one has hears that one's name."""
+    alpha, beta = (sealed.sealed_link(n, keys(n)).open() for n in ("alpha", "beta"))
+    assert beta.attach(TESTDEV)[:2] == (w.DENIED, b"")  # free, and then alpha's: nobody's for beta
+    sealed.see(rf"{re.escape(TESTDEV)} asked for by host \"beta\": its 'lend' line names other hosts")
+    testdev = alpha.attach(TESTDEV)
+    assert testdev.handle and beta.attach(TESTDEV)[:2] == (w.DENIED, b"")
+    serial = beta.attach(SERIAL)
+    assert serial.handle and alpha.attach(SERIAL)[:2] == (w.OWNED, b"beta")
+    sealed.see(rf"{re.escape(SERIAL)} asked for by host \"alpha\": lent to \"beta\"")
+    opened = counters(sealed)["sessions opened"]
+    # "alpha", says who has the key of beta, of nobody known, of the remote itself; and in each case the psk
+    for name, answer in (("beta", 1), ("eve", None), (NODE, None)):
+        liar = sealed.sealed_link("alpha", keys(name))
+        if answer is None:
+            hello, _ = liar.station.keys.hello(liar.hello_frame(13))
+            assert quiet(liar, hello)
+        else:
+            assert liar.hello().status == answer
+        liar.close()
+    # alpha's session in beta's hands: its epoch from beta's place, with beta's key
+    alpha.sequence += 1
+    stolen = beta.session.seal(w.data(alpha.epoch, alpha.sequence, alpha.received_upto, w.access(w.CFG_WR, testdev.handle, 99, 0, 4, 2, b"\7\0")))
+    assert quiet(beta, stolen)
+    alpha.sequence -= 1
+    # handles are a session's own: beta guesses alpha's
+    for handle in range(1, 256):
+        if handle != serial.handle:
+            assert beta.access(w.CFG_RD, handle, 0, 0, 4).status == w.UR
+    assert beta.request(w.DETACH, testdev.handle).status == w.UR
+    assert alpha.cfg_rd(testdev, 0, 4) == (w.SC, 0x00051B36) and alpha.cfg_rd(testdev, 4, 2)[1] & 4 == 0
+    assert counters(sealed)["sessions opened"] == opened
+    beta.close()
+    alpha.close()
 
 
 def test_after_a_flood(sealed):
