@@ -1,41 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// See elf.h. Structures, fields and constants have their names from the gABI; every field is read through
-// copies, because nothing in the file is to be trusted, not even alignment.
+// See elf.h. Every field is read through copies, because nothing in the file is to be trusted, not even
+// alignment.
 #include "boot/elf.h"
+#include "rt/elf_format.h"
 #include <string.h>
 
-struct elf64_ehdr {
-    uint8_t e_ident[16];
-    uint16_t e_type, e_machine;
-    uint32_t e_version;
-    uint64_t e_entry, e_phoff, e_shoff;
-    uint32_t e_flags;
-    uint16_t e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx;
-};
-_Static_assert(sizeof(struct elf64_ehdr) == 64, "gABI: ELF header");
-
-struct elf64_phdr {
-    uint32_t p_type, p_flags;
-    uint64_t p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align;
-};
-_Static_assert(sizeof(struct elf64_phdr) == 56, "gABI: program header");
-
-struct elf64_shdr {
-    uint32_t sh_name, sh_type;
-    uint64_t sh_flags, sh_addr, sh_offset, sh_size;
-    uint32_t sh_link, sh_info;
-    uint64_t sh_addralign, sh_entsize;
-};
-_Static_assert(sizeof(struct elf64_shdr) == 64, "gABI: section header");
-
-struct elf64_nhdr {
-    uint32_t n_namesz, n_descsz, n_type;
-};
-
-enum { EI_CLASS = 4, EI_DATA = 5, EI_VERSION = 6, ELFCLASS64 = 2, ELFDATA2LSB = 1, EV_CURRENT = 1 };
-enum { ET_EXEC = 2, EM_X86_64 = 62 };
-enum { PT_LOAD = 1, PT_DYNAMIC = 2, PT_INTERP = 3, PF_X = 1, PF_W = 2 };
-enum { SHT_NOTE = 7 };
 enum { NOTE_TYPE = 1 };
 
 struct elf {
@@ -66,7 +35,7 @@ static enum status promised(const struct elf *e, const char *what, uint64_t offs
 
 static enum status check_header(struct elf *e, enum boot_role role)
 {
-    if (e->size < sizeof e->ehdr || memcmp(e->file, "\177ELF", 4) != 0)
+    if (e->size < sizeof e->ehdr || memcmp(e->file, ELFMAG, 4) != 0)
         return refuse_elf(e, ERR_PROTOCOL, "not an ELF file (%llu bytes)", LLU(e->size));
     memcpy(&e->ehdr, e->file, sizeof e->ehdr);
     const struct elf64_ehdr *h = &e->ehdr;

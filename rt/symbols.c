@@ -1,37 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Source: System V ABI (ELF-64 object file format), "ELF header", "Sections", "Symbol table".
 #include "rt/symbols.h"
+#include "rt/elf_format.h"
 #include <string.h>
-
-struct elf64_ehdr {
-    uint8_t e_ident[16];
-    uint16_t e_type, e_machine;
-    uint32_t e_version;
-    uint64_t e_entry, e_phoff, e_shoff;
-    uint32_t e_flags;
-    uint16_t e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx;
-};
-struct elf64_shdr {
-    uint32_t sh_name, sh_type;
-    uint64_t sh_flags, sh_addr, sh_offset, sh_size;
-    uint32_t sh_link, sh_info;
-    uint64_t sh_addralign, sh_entsize;
-};
-struct elf64_sym {
-    uint32_t st_name;
-    uint8_t st_info, st_other;
-    uint16_t st_shndx;
-    uint64_t st_value, st_size;
-};
-_Static_assert(sizeof(struct elf64_ehdr) == 64, "ELF header");
-_Static_assert(sizeof(struct elf64_shdr) == 64, "section header");
-_Static_assert(sizeof(struct elf64_sym) == 24, "symbol");
-
-#define SHT_SYMTAB 2u
-#define SHT_STRTAB 3u
-#define STT_NOTYPE 0u // labels of assembly files
-#define STT_FUNC   2u
-#define SHN_UNDEF  0u
 
 static const uint8_t *file;
 static size_t symtab_offset, symtab_count, strtab_offset, strtab_size;
@@ -50,12 +21,8 @@ enum status symbols_init(const void *elf, size_t size)
     if (!elf || size < sizeof header)
         return ERR_PROTOCOL;
     memcpy(&header, elf, sizeof header);
-    // "\x7fELF", class 64, little-endian
-    if (memcmp(header.e_ident,
-               "\x7f"
-               "ELF\2\1",
-               6) != 0 ||
-        header.e_shentsize != sizeof(struct elf64_shdr))
+    if (memcmp(header.e_ident, ELFMAG, 4) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
+        header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_shentsize != sizeof(struct elf64_shdr))
         return ERR_PROTOCOL;
     if (!inside(header.e_shoff, (uint64_t)header.e_shnum * sizeof(struct elf64_shdr), size))
         return ERR_PROTOCOL;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/vm/multiboot.h"
+#include "rt/elf_format.h"
 #include <stdbool.h>
 #include <string.h>
 
@@ -17,43 +18,6 @@
 
 #define PAGE        4096u
 #define MODULES_MAX 16u
-
-// ELF32 (System V ABI, "Object Files"), the fields in order
-struct elf32_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version, entry, phoff, shoff, flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-_Static_assert(sizeof(struct elf32_header) == 52, "ELF32 header");
-
-struct elf32_segment {
-    uint32_t type, offset, vaddr, paddr, filesz, memsz, flags, align;
-};
-_Static_assert(sizeof(struct elf32_segment) == 32, "ELF32 program header");
-
-// ELF64 files are entered as 32-bit ones are: Multiboot 1 does not name them, boot loaders take them.
-struct elf64_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-_Static_assert(sizeof(struct elf64_header) == 64, "ELF64 header");
-
-struct elf64_segment {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-_Static_assert(sizeof(struct elf64_segment) == 56, "ELF64 program header");
-
-#define ELF_MAGIC   "\177ELF"
-#define ELF_CLASS32 1
-#define ELF_CLASS64 2
-#define ELF_LITTLE  1
-#define ELF_PT_LOAD 1u
 
 struct header {
     uint32_t magic, flags, checksum;
@@ -111,60 +75,63 @@ static enum status zero(const struct image_target *t, uint64_t gpa, uint64_t siz
 
 #define NO_ROOM "does not fit the guest's memory: give it more, or link it lower"
 
-/// The headers of either class, as those of ELF64. False: not whole.
-static bool elf_header(const struct multiboot_image *image, struct elf64_header *e)
+/// The headers of either class, as those of ELF64 (Multiboot 1 does not name such files, boot loaders take
+/// them, and enter them as 32-bit ones). False: not whole.
+static bool elf_header(const struct multiboot_image *image, struct elf64_ehdr *e)
 {
-    struct elf32_header h;
-    uint64_t size = e->ident[4] == ELF_CLASS64 ? sizeof *e : sizeof h;
-    uint64_t each = e->ident[4] == ELF_CLASS64 ? sizeof(struct elf64_segment) : sizeof(struct elf32_segment);
+    struct elf32_ehdr h;
+    uint64_t size = e->e_ident[EI_CLASS] == ELFCLASS64 ? sizeof *e : sizeof h;
+    uint64_t each =
+        e->e_ident[EI_CLASS] == ELFCLASS64 ? sizeof(struct elf64_phdr) : sizeof(struct elf32_phdr);
     if (image->kernel_size < size)
         return false;
-    if (e->ident[4] == ELF_CLASS64) {
+    if (e->e_ident[EI_CLASS] == ELFCLASS64) {
         memcpy(e, image->kernel, sizeof *e);
     } else {
         memcpy(&h, image->kernel, sizeof h);
-        e->entry = h.entry;
-        e->phoff = h.phoff;
-        e->phentsize = h.phentsize;
-        e->phnum = h.phnum;
+        e->e_entry = h.e_entry;
+        e->e_phoff = h.e_phoff;
+        e->e_phentsize = h.e_phentsize;
+        e->e_phnum = h.e_phnum;
     }
-    return e->phentsize == each && e->phoff <= image->kernel_size &&
-           e->phnum * each <= image->kernel_size - e->phoff;
+    return e->e_phentsize == each && e->e_phoff <= image->kernel_size &&
+           e->e_phnum * each <= image->kernel_size - e->e_phoff;
 }
 
-static struct elf64_segment elf_segment(const struct multiboot_image *image, const struct elf64_header *e,
-                                        unsigned number)
+static struct elf64_phdr elf_segment(const struct multiboot_image *image, const struct elf64_ehdr *e,
+                                     unsigned number)
 {
-    struct elf64_segment p;
-    struct elf32_segment s;
-    const uint8_t *at = (const uint8_t *)image->kernel + e->phoff + (uint64_t)number * e->phentsize;
-    if (e->ident[4] == ELF_CLASS64) {
+    struct elf64_phdr p;
+    struct elf32_phdr s;
+    const uint8_t *at = (const uint8_t *)image->kernel + e->e_phoff + (uint64_t)number * e->e_phentsize;
+    if (e->e_ident[EI_CLASS] == ELFCLASS64) {
         memcpy(&p, at, sizeof p);
         return p;
     }
     memcpy(&s, at, sizeof s);
-    return (struct elf64_segment){.type = s.type,
-                                  .offset = s.offset,
-                                  .vaddr = s.vaddr,
-                                  .paddr = s.paddr,
-                                  .filesz = s.filesz,
-                                  .memsz = s.memsz};
+    return (struct elf64_phdr){.p_type = s.p_type,
+                               .p_offset = s.p_offset,
+                               .p_vaddr = s.p_vaddr,
+                               .p_paddr = s.p_paddr,
+                               .p_filesz = s.p_filesz,
+                               .p_memsz = s.p_memsz};
 }
 
 static enum status load_elf(const struct multiboot_image *image, const struct image_target *t,
                             uint32_t *entry, uint64_t *end, const char **why)
 {
-    struct elf64_header e = {0};
-    if (image->kernel_size < sizeof e.ident) {
+    struct elf64_ehdr e = {0};
+    if (image->kernel_size < sizeof e.e_ident) {
         *why = "is too short for an ELF file";
         return ERR_PROTOCOL;
     }
-    memcpy(e.ident, image->kernel, sizeof e.ident);
-    if (memcmp(e.ident, ELF_MAGIC, 4) != 0) {
+    memcpy(e.e_ident, image->kernel, sizeof e.e_ident);
+    if (memcmp(e.e_ident, ELFMAG, 4) != 0) {
         *why = "is not an ELF file, and its Multiboot header has no load addresses";
         return ERR_PROTOCOL;
     }
-    if ((e.ident[4] != ELF_CLASS32 && e.ident[4] != ELF_CLASS64) || e.ident[5] != ELF_LITTLE) {
+    if ((e.e_ident[EI_CLASS] != ELFCLASS32 && e.e_ident[EI_CLASS] != ELFCLASS64) ||
+        e.e_ident[EI_DATA] != ELFDATA2LSB) {
         *why = "is not a little-endian ELF file of 32 or 64 bits";
         return ERR_UNSUPPORTED;
     }
@@ -172,25 +139,26 @@ static enum status load_elf(const struct multiboot_image *image, const struct im
         *why = "has program headers outside the file: it is damaged or cut short";
         return ERR_PROTOCOL;
     }
-    uint64_t start = e.entry;
-    for (unsigned i = 0; i < e.phnum; i++) {
-        struct elf64_segment p = elf_segment(image, &e, i);
-        if (p.type != ELF_PT_LOAD || p.memsz == 0)
+    uint64_t start = e.e_entry;
+    for (unsigned i = 0; i < e.e_phnum; i++) {
+        struct elf64_phdr p = elf_segment(image, &e, i);
+        if (p.p_type != PT_LOAD || p.p_memsz == 0)
             continue;
-        if (p.offset > image->kernel_size || p.filesz > image->kernel_size - p.offset || p.filesz > p.memsz) {
+        if (p.p_offset > image->kernel_size || p.p_filesz > image->kernel_size - p.p_offset ||
+            p.p_filesz > p.p_memsz) {
             *why = "has a segment outside the file: it is damaged or cut short";
             return ERR_PROTOCOL;
         }
-        if (p.paddr > t->low_end || p.memsz > t->low_end - p.paddr ||
-            put(t, p.paddr, (const uint8_t *)image->kernel + p.offset, p.filesz) != OK ||
-            zero(t, p.paddr + p.filesz, p.memsz - p.filesz) != OK) {
+        if (p.p_paddr > t->low_end || p.p_memsz > t->low_end - p.p_paddr ||
+            put(t, p.p_paddr, (const uint8_t *)image->kernel + p.p_offset, p.p_filesz) != OK ||
+            zero(t, p.p_paddr + p.p_filesz, p.p_memsz - p.p_filesz) != OK) {
             *why = NO_ROOM;
             return ERR_RANGE;
         }
-        if (p.paddr + p.memsz > *end)
-            *end = p.paddr + p.memsz;
-        if (e.entry >= p.vaddr && e.entry - p.vaddr < p.memsz)
-            start = e.entry - p.vaddr + p.paddr;
+        if (p.p_paddr + p.p_memsz > *end)
+            *end = p.p_paddr + p.p_memsz;
+        if (e.e_entry >= p.p_vaddr && e.e_entry - p.p_vaddr < p.p_memsz)
+            start = e.e_entry - p.p_vaddr + p.p_paddr;
     }
     if (*end == 0) {
         *why = "has nothing to load";
