@@ -14,12 +14,13 @@
 // on the other, which notes every access. What the guest sees is what the device holds, and nothing is done
 // twice.
 #include "hv/bus/remote.h"
-#include "net/stack.h"
 #include "remote-fw/server.h"
 #include "rt/time.h"
 #include "rt/trace.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/mock_function.h"
+#include "tests/unit/net/discovery.h"
+#include "tests/unit/net/lock.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,44 +38,10 @@ static struct io_space io;
 static struct guest_pci pci;
 static struct bus_guest *guest;
 static const struct boot_device wanted = {.node = "disk1", .at = {.devfn = 4 << 3}};
-static bool locked;
-
-static const struct announcement *announced;
-static void (*heard)(void *ctx, const struct announcement *a);
 
 __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
 {
     (void)event, (void)arg;
-}
-
-void discovery_announce(const struct announcement *what, uint32_t unicast_to)
-{
-    (void)unicast_to;
-    announced = what;
-}
-
-void discovery_listen(void (*h)(void *ctx, const struct announcement *a), void *ctx)
-{
-    (void)ctx;
-    heard = h;
-}
-
-bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
-{
-    (void)n, (void)a, (void)when_ns;
-    return false;
-}
-
-void net_lock(void)
-{
-    assert_false(locked);
-    locked = true;
-}
-
-void net_unlock(void)
-{
-    assert_true(locked);
-    locked = false;
 }
 
 static void serve(void)
@@ -85,7 +52,7 @@ static void serve(void)
 
 unsigned net_poll(void)
 {
-    assert_true(locked);
+    assert_true(net_locked);
     uint64_t before = sim_nodes[REMOTE].frames_out;
     sim_run(100000, 50000, serve);
     sim_on(HOST);
@@ -103,7 +70,7 @@ static void announce(void)
     a.boot_id = link_boot_id();
     sim_on(HOST);
     link_peer_announced(a.node, a.peer, a.boot_id);
-    heard(NULL, &a);
+    hear(&a);
     net_unlock();
 }
 

@@ -16,12 +16,13 @@
 // wishes is free, after a reset, when the network has been good for a while; a guest that starts gets
 // what it names; and nobody waits for what no guest has.
 #include "hv/bus/remote.h"
-#include "net/stack.h"
 #include "remote-fw/server.h"
 #include "rt/time.h"
 #include "rt/trace.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/mock_function.h"
+#include "tests/unit/net/discovery.h"
+#include "tests/unit/net/lock.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,46 +56,11 @@ static struct guest {
     struct bus_guest *bus;
     bool runs; // bus_guest_start was called since bus_guest_claim
 } guests[GUESTS];
-static bool locked;
 static uint64_t next_beat;
-
-static const struct announcement *announced;
-static void (*heard)(void *ctx, const struct announcement *a);
 
 __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
 {
     (void)event, (void)arg;
-}
-
-void discovery_announce(const struct announcement *what, uint32_t unicast_to)
-{
-    (void)unicast_to;
-    announced = what;
-    next_beat = 0;
-}
-
-void discovery_listen(void (*h)(void *ctx, const struct announcement *a), void *ctx)
-{
-    (void)ctx;
-    heard = h;
-}
-
-bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
-{
-    (void)n, (void)a, (void)when_ns;
-    return false;
-}
-
-void net_lock(void)
-{
-    assert_false(locked);
-    locked = true;
-}
-
-void net_unlock(void)
-{
-    assert_true(locked);
-    locked = false;
 }
 
 // --- the rival: a host of which only the link is real ---
@@ -183,8 +149,9 @@ static void rival_connects(bool connect)
 static void beat(void)
 {
     struct announcement a = *announced;
-    if (time_ns() < next_beat || !sim_nodes[REMOTE].cable)
+    if ((time_ns() < next_beat && !announced_anew) || !sim_nodes[REMOTE].cable)
         return;
+    announced_anew = false;
     next_beat = time_ns() + DISCOVERY_INTERVAL_MS * MS;
     a.peer = sim_nodes[REMOTE].address;
     sim_on(REMOTE);
@@ -198,7 +165,7 @@ static void beat(void)
     if (!sim_nodes[HOST].cable)
         return;
     link_peer_announced(a.node, a.peer, a.boot_id);
-    heard(NULL, &a);
+    hear(&a);
 }
 
 static void serve(void)
@@ -209,7 +176,7 @@ static void serve(void)
 
 unsigned net_poll(void)
 {
-    assert_true(locked);
+    assert_true(net_locked);
     uint64_t before = sim_nodes[REMOTE].frames_out;
     sim_run(200000, 100000, serve);
     beat();
@@ -417,7 +384,7 @@ static void test_remote_moves(void **state)
         sim_on(REMOTE);
         lie.boot_id = link_boot_id();
         sim_on(HOST);
-        heard(NULL, &lie);
+        hear(&lie);
         net_unlock();
         pass(100);
     }

@@ -6,7 +6,8 @@
 // LINK: remote-fw/dma_slots.c remote-fw/dma_round.c remote-fw/dma_diff.c
 // Property test of the DMA mirror (tests/unit/mirror_world.h): both halves, joined by a channel that delays
 // frames, is full at times, breaks and begins anew. Seeds are fixed; MIRROR_SEED in the environment runs one.
-#include "tests/unit/mirror_driver.h"
+#include "tests/unit/mirror_runs.h"
+#include "tests/unit/net/discovery.h"
 #include <setjmp.h>
 #include <stdarg.h>
 // cmocka wants these first
@@ -35,8 +36,6 @@ struct link {
     bool connected;
 };
 static struct link channel;
-static void (*heard)(void *ctx, const struct announcement *a);
-static void *heard_ctx;
 static uint64_t breaks_at;
 
 // --- frames ---
@@ -215,18 +214,6 @@ enum link_state link_state(const struct link *link)
     return link->state;
 }
 
-void discovery_listen(void (*h)(void *ctx, const struct announcement *a), void *ctx)
-{
-    heard = h;
-    heard_ctx = ctx;
-}
-
-bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
-{
-    (void)n, (void)a, (void)when_ns;
-    return false;
-}
-
 // --- runs ---
 
 static void announce(void)
@@ -239,7 +226,7 @@ static void announce(void)
     a.functions = &lent;
     wire_text_set(a.node, sizeof(a.node), "disk1");
     net_lock();
-    heard(heard_ctx, &a);
+    hear(&a);
     if (channel.state == LINK_CONNECTING)
         come_up();
     net_unlock();
@@ -294,25 +281,10 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
     world_end();
 }
 
-static unsigned total_completed, total_aborts, total_interrupts;
-
-static void many(uint64_t first, unsigned runs, unsigned operations, bool all_mapped, unsigned breaks)
-{
-    const char *one = getenv("MIRROR_SEED");
-    for (unsigned i = 0; i < runs; i++) {
-        run(one ? strtoull(one, NULL, 0) : first + i, operations, all_mapped, breaks);
-        total_completed += w.completed;
-        total_aborts += w.aborts;
-        total_interrupts += w.interrupts;
-        if (one)
-            return;
-    }
-}
-
 static void test_random_work(void **state)
 {
     (void)state;
-    many(1000, 60, 1500, false, 0);
+    run_many(1000, 60, 1500, false, 0);
     assert_true(total_completed > 5000); // the test tests something
     assert_true(total_aborts > 200);
     assert_true(total_interrupts > 1000);
@@ -321,14 +293,14 @@ static void test_random_work(void **state)
 static void test_breaks_and_resets(void **state)
 {
     (void)state;
-    many(2000, 40, 1500, false, 150);
+    run_many(2000, 40, 1500, false, 150);
 }
 
 static void test_all_of_memory(void **state)
 {
     (void)state;
-    many(3000, 30, 1000, true, 0);
-    many(4000, 15, 1000, true, 150);
+    run_many(3000, 30, 1000, true, 0);
+    run_many(4000, 15, 1000, true, 150);
 }
 
 int main(void)

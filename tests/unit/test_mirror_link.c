@@ -8,7 +8,8 @@
 // LINK: remote-fw/dma_slots.c remote-fw/dma_round.c remote-fw/dma_diff.c
 // Property test of the DMA mirror (tests/unit/mirror_world.h) over two real ends of a link, on a network that
 // loses, repeats and reorders frames, and whose cable is pulled. Seeds are fixed; MIRROR_SEED runs one.
-#include "tests/unit/mirror_driver.h"
+#include "tests/unit/mirror_runs.h"
+#include "tests/unit/net/discovery.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,6 @@
 #define MS     1000000ull
 
 static struct link *to_host;
-static void (*heard)(void *ctx, const struct announcement *a);
 
 static enum status world_to_host(const struct wire_record *rec, const void *body, size_t size,
                                  const void *data, size_t data_size)
@@ -92,18 +92,6 @@ static unsigned world_step(void)
     return sim_nodes[REMOTE].frames_out != before;
 }
 
-void discovery_listen(void (*h)(void *ctx, const struct announcement *a), void *ctx)
-{
-    (void)ctx;
-    heard = h;
-}
-
-bool discovery_heard(unsigned n, struct announcement *a, uint64_t *when_ns)
-{
-    (void)n, (void)a, (void)when_ns;
-    return false;
-}
-
 // --- runs ---
 
 static void announce(void)
@@ -116,7 +104,7 @@ static void announce(void)
     sim_on(HOST);
     a.peer = sim_nodes[REMOTE].address;
     link_peer_announced(a.node, a.peer, a.boot_id);
-    heard(NULL, &a);
+    hear(&a);
     net_unlock();
 }
 
@@ -200,25 +188,10 @@ static void run(uint64_t seed, unsigned operations, bool all_mapped, unsigned br
     sim_stop();
 }
 
-static unsigned total_completed, total_aborts, total_interrupts;
-
-static void many(uint64_t first, unsigned runs, unsigned operations, bool all_mapped, unsigned breaks)
-{
-    const char *one = getenv("MIRROR_SEED");
-    for (unsigned i = 0; i < runs; i++) {
-        run(one ? strtoull(one, NULL, 0) : first + i, operations, all_mapped, breaks);
-        total_completed += w.completed;
-        total_aborts += w.aborts;
-        total_interrupts += w.interrupts;
-        if (one)
-            return;
-    }
-}
-
 static void test_random_work(void **state)
 {
     (void)state;
-    many(1000, 40, 1000, false, 0);
+    run_many(1000, 40, 1000, false, 0);
     assert_true(total_completed > 2000); // the test tests something
     assert_true(total_aborts > 100);
     assert_true(total_interrupts > 1000);
@@ -227,14 +200,14 @@ static void test_random_work(void **state)
 static void test_cables_and_restarts(void **state)
 {
     (void)state;
-    many(2000, 40, 800, false, 60);
+    run_many(2000, 40, 800, false, 60);
 }
 
 static void test_all_of_memory(void **state)
 {
     (void)state;
-    many(3000, 15, 800, true, 0);
-    many(4000, 15, 600, true, 60);
+    run_many(3000, 15, 800, true, 0);
+    run_many(4000, 15, 600, true, 60);
 }
 
 int main(void)
