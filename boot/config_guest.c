@@ -175,11 +175,18 @@ static enum status set_bus(struct config_parser *p, const char *value)
     return OK;
 }
 
+static enum status set_test_device(struct config_parser *p, const char *value)
+{
+    bool on = strcmp(value, "on") == 0;
+    p->guest->test_device = on;
+    return on || strcmp(value, "off") == 0 ? OK : config_bad_value(p, "test-device", value, "on or off");
+}
+
 static const struct key guest_table[] = {
     {"memory", false, set_memory}, {"cpus", false, set_cpus},    {"kernel", false, set_kernel},
     {"initrd", false, set_initrd}, {"module", true, set_module}, {"cmdline", false, set_cmdline},
     {"device", true, set_device},  {"nic", true, set_guest_nic}, {"wait", false, set_wait},
-    {"dma", false, set_dma},       {"bus", false, set_bus},
+    {"dma", false, set_dma},       {"bus", false, set_bus},      {"test-device", false, set_test_device},
 };
 
 _Static_assert(sizeof guest_table / sizeof *guest_table <= CONFIG_KEYS_MAX,

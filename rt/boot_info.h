@@ -125,9 +125,10 @@ struct boot_guest {
     struct boot_vnic nics[BOOT_NICS_MAX];
     uint32_t nic_count;
     uint32_t ini_line;
-    uint8_t dma; // enum boot_dma
-    uint8_t bus; // enum boot_bus
-    uint8_t pad[6];
+    uint8_t dma;         // enum boot_dma
+    uint8_t bus;         // enum boot_bus
+    uint8_t test_device; // 1: there is one
+    uint8_t pad[5];
 };
 
 /// `key`, `psk`, `security =`: who may speak with this node.

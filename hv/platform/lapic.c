@@ -42,6 +42,7 @@ _Static_assert(LVT_LINT0 == LAPIC_LINT0, "lapic.h");
 #define BASE_BSP         0x100u
 #define BASE_EXTD        0x400u
 #define BASE_EN          0x800u
+#define BASE_RESERVED    0x2ffu
 
 /// Bits that software can set in each LVT entry (figure 10-8).
 static const uint32_t lvt_bits[LVT_COUNT] = {
@@ -470,12 +471,11 @@ void lapic_virtual_wire(struct lapic *l)
     l->lvt[LVT_LINT1] = LVT_NMI;
 }
 
-/// 10.12.5.1 (figure 10-27): which changes of mode exist. The page cannot be moved: nothing that runs here
-/// moves it.
+/// 10.12.5.1 (figure 10-27): which changes of mode exist; 10.4.5: the page may go anywhere.
 static bool write_base(struct lapic *l, uint64_t value)
 {
     uint64_t from = l->base_msr & (BASE_EN | BASE_EXTD), to = value & (BASE_EN | BASE_EXTD);
-    if ((value & ~(uint64_t)(BASE_BSP | BASE_EN | BASE_EXTD)) != LAPIC_BASE || to == BASE_EXTD)
+    if ((value & BASE_RESERVED) || value >> l->ops->address_bits || to == BASE_EXTD)
         return false;
     if (from == (BASE_EN | BASE_EXTD) && to == BASE_EN)
         return false;
@@ -483,7 +483,7 @@ static bool write_base(struct lapic *l, uint64_t value)
         return false;
     if (to == 0 && from != 0)
         power_up(l);
-    l->base_msr = (l->base_msr & BASE_BSP) | LAPIC_BASE | to;
+    l->base_msr = (l->base_msr & BASE_BSP) | (value & ~0xfffull) | to;
     return true;
 }
 

@@ -24,6 +24,7 @@ struct lapic_ops {
     struct lapic *(*peer)(void *ctx, uint32_t apic_id);
     /// Number of vCPUs and their APIC ids are 0..count-1.
     uint32_t cpu_count;
+    uint32_t address_bits; // of a physical address (MAXPHYADDR), less than 64
     void *ctx;
 };
 

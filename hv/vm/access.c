@@ -63,7 +63,7 @@ static bool translate(struct access *a, uint64_t linear, enum gva_access how, ui
 }
 
 /// The vCPU's local APIC in xAPIC mode answers in its page (SDM vol. 3, 11.4.1); 4-byte accesses, aligned
-/// to 16.
+/// to 16. Moved into memory it is not seen: there the memory answers, without an exit.
 static bool is_lapic(const struct vcpu *v, uint64_t gpa)
 {
     return ((gpa ^ v->lapic.base_msr) & ~PAGE_MASK) == 0 && (v->lapic.base_msr & 0xc00) == 0x800;
@@ -228,6 +228,13 @@ static enum vm_result stop_unsupported(struct vcpu *v, struct access *a, const s
                    (unsigned long long)gpa, emulate_refusal(v->decode_cache));
 }
 
+/// An instruction with REP that is not at its end: a single-step trap is due after each iteration, and RF
+/// keeps its breakpoint from firing again (SDM vol. 3, 18.3.1.1, 18.3.1.4).
+static void between_iterations(struct vcpu *v, const struct vcpu_view *view)
+{
+    guest_virt->finish(v, view->rip, view->rflags | RFLAGS_RF);
+}
+
 static enum vm_result emulate(struct vcpu *v, uint64_t gpa, bool write, uint64_t linear, bool has_linear)
 {
     struct vcpu_view view;
@@ -252,6 +259,8 @@ static enum vm_result emulate(struct vcpu *v, uint64_t gpa, bool write, uint64_t
         guest_virt->finish(v, cpu.rip, cpu.rflags);
         return VM_AGAIN;
     case EMULATE_AGAIN:
+        view.rflags = cpu.rflags;
+        between_iterations(v, &view);
         return VM_AGAIN;
     case EMULATE_FAULT:
         guest_virt->raise(v, &fault);
@@ -355,8 +364,11 @@ enum vm_result vm_port_string(struct vcpu *v, uint16_t port, unsigned size, bool
         if (!rep)
             return VM_DONE;
         set_low(&v->gpr[RCX], (v->gpr[RCX] & mask) - 1, address_size);
-        if (rdtsc() >= v->slice_end_tsc) // a port of a remote may take long
+        if (rdtsc() >= v->slice_end_tsc || view.rflags & RFLAGS_TF) // a port of a remote may take long
             break;
     }
-    return (v->gpr[RCX] & mask) == 0 ? VM_DONE : VM_AGAIN;
+    if ((v->gpr[RCX] & mask) == 0)
+        return VM_DONE;
+    between_iterations(v, &view);
+    return VM_AGAIN;
 }

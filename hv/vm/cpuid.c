@@ -129,6 +129,10 @@ uint64_t cpuid_cr4_mask(void)
 {
     return cpu.cr4;
 }
+uint32_t cpuid_address_bits(void)
+{
+    return cpuid(0x80000008u, 0).eax & 0xff;
+}
 
 static void features(const struct vcpu *v, uint32_t leaf, struct cpuid *r, uint64_t cr4)
 {

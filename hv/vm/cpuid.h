@@ -16,3 +16,5 @@ void cpuid_follow_apic(struct vcpu *v);
 uint64_t cpuid_xcr0_mask(void);
 /// CR4 bits a guest may set.
 uint64_t cpuid_cr4_mask(void);
+/// Width of a guest-physical address (MAXPHYADDR).
+uint32_t cpuid_address_bits(void);

@@ -444,7 +444,8 @@ static enum emulate_result execute_string(struct run *r)
     if (i->repeat == REPEAT_NONE)
         return string_step(r) ? EMULATE_DONE : EMULATE_FAULT;
     bool compares = i->op == OP_SCAS || i->op == OP_CMPS;
-    for (unsigned n = 0; n < REPEAT_BATCH; n++) {
+    unsigned batch = r->rflags & RFLAGS_TF ? 1 : REPEAT_BATCH;
+    for (unsigned n = 0; n < batch; n++) {
         uint64_t count = get_gpr(r->cpu, GPR_CX, i->address_width);
         if (count == 0)
             return EMULATE_DONE;

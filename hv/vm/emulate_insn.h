@@ -66,6 +66,7 @@ enum decode_result emulate_decode(enum emulate_mode mode, const uint8_t *bytes, 
 #define RFLAGS_AF 0x010u
 #define RFLAGS_ZF 0x040u
 #define RFLAGS_SF 0x080u
+#define RFLAGS_TF 0x100u
 #define RFLAGS_DF 0x400u
 #define RFLAGS_OF 0x800u
 #define RFLAGS_RF 0x10000u

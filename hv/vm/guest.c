@@ -223,6 +223,22 @@ static enum status build_iommu(struct guest *g)
     return g->config->dma == BOOT_DMA_IOMMU ? guest_iommu_create(&g->iommu, &g->io, &ops) : OK;
 }
 
+static void on_test_line(void *ctx, unsigned pin, bool high)
+{
+    struct guest *g = ctx;
+    if (pin < PIC_INPUTS && pin != GUEST_PIT_PIN)
+        guest_isa_set(g, pin, high);
+    else
+        guest_ioapic_set(&g->ioapic, pin, high);
+}
+
+static enum status build_testdev(struct guest *g)
+{
+    const struct guest_testdev_ops ops = {
+        .memory = g->config->memory, .cpus = g->config->cpus, .line = on_test_line, .ctx = g};
+    return g->config->test_device ? guest_testdev_create(&g->testdev, &g->io, &ops) : OK;
+}
+
 /// Everything that is a device: ports and MMIO of a freshly built machine.
 static enum status build_devices(struct guest *g)
 {
@@ -240,8 +256,12 @@ static enum status build_devices(struct guest *g)
     g->ioapic.deliver = on_message;
     g->ioapic.ended = on_pin_ended;
     g->ioapic.ctx = g;
-    g->lapic_ops = (struct lapic_ops){
-        .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = g->config->cpus, .ctx = g};
+    g->lapic_ops = (struct lapic_ops){.ipi = on_ipi,
+                                      .eoi = on_eoi,
+                                      .peer = on_peer,
+                                      .cpu_count = g->config->cpus,
+                                      .address_bits = cpuid_address_bits(),
+                                      .ctx = g};
     if ((s = guest_ioapic_init(&g->ioapic, &g->io)) != OK)
         return s;
     if ((s = guest_isa_build(g)) != OK)
@@ -255,6 +275,8 @@ static enum status build_devices(struct guest *g)
     if ((s = guest_pm_init(&g->pm, &g->io)) != OK)
         return s;
     if ((s = build_iommu(g)) != OK)
+        return s;
+    if ((s = build_testdev(g)) != OK)
         return s;
     return guest_pci_init(&g->pci, &g->io);
 }
@@ -304,6 +326,7 @@ static void discard(struct guest *g)
         guest_virt->map_destroy(g->map);
     guest_nics_destroy(g);
     guest_iommu_destroy(g->iommu);
+    guest_testdev_destroy(g->testdev);
     guest_memory_destroy(g);
     free(g);
 }

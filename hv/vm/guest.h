@@ -11,6 +11,7 @@
 #include "hv/platform/pic.h"
 #include "hv/platform/pit.h"
 #include "hv/platform/pm.h"
+#include "hv/platform/testdev.h"
 #include "hv/vm/fair.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
@@ -72,7 +73,8 @@ struct guest {
     struct guest_ioapic ioapic;
     struct guest_pic pic;
     struct guest_pit pit;
-    struct guest_iommu *iommu; // NULL: `dma = mirror`
+    struct guest_iommu *iommu;     // NULL: `dma = mirror`
+    struct guest_testdev *testdev; // NULL: there is none
     struct bus_guest *bus;
     struct guest_nic *nics[BOOT_NICS_MAX]; // nics.c
 

@@ -33,8 +33,15 @@ static bool contributory(uint8_t vector)
     return vector == EXC_DE || vector == EXC_TS || vector == EXC_NP || vector == EXC_SS || vector == EXC_GP;
 }
 
+/// Exceptions that are no faults: #DB (as we raise it), NMI, #BP, #OF, #DF, #MC (SDM vol. 3, table 6-1).
+#define NO_FAULTS (1u << EXC_DB | 1u << EXC_NMI | 1u << EXC_BP | 1u << EXC_OF | 1u << EXC_DF | 1u << EXC_MC)
+
 void vmx_raise_vector(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
+    // The flags that a fault saves have RF, so that the instruction's breakpoint does not fire again when it
+    // is executed again (SDM vol. 3, 18.3.1.1). An exit of the instruction itself has cleared it (28.3.3).
+    if (!(NO_FAULTS >> vector & 1))
+        vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) | RFLAGS_RF);
     // An exception while an exception was being delivered: double fault rules (SDM vol. 3, table 6-5).
     if (v->event.valid && (v->event.info & INTR_INFO_TYPE) == INTR_TYPE_EXCEPTION) {
         uint8_t first = (uint8_t)v->event.info;

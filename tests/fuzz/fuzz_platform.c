@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/platform/lapic.c hv/platform/ioapic.c hv/platform/pic.c hv/platform/pit.c hv/platform/rtc.c
 // LINK: hv/platform/uart.c hv/platform/pm.c hv/platform/power.c hv/platform/io_space.c
+// LINK: hv/platform/testdev.c
 //
 // A guest that does anything with the devices every PC has, while time passes, by steps of a nanosecond or of
 // days. No undefined behaviour, nothing that takes long, and what comes out of them is sound: vectors from 16
@@ -11,6 +12,7 @@
 #include "hv/platform/pic.h"
 #include "hv/platform/pit.h"
 #include "hv/platform/pm.h"
+#include "hv/platform/testdev.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,7 @@ static struct guest_rtc rtc;
 static struct guest_uart uart;
 static struct guest_pm pm;
 static struct guest_power power;
+static struct guest_testdev *testdev;
 static uint64_t now;
 static unsigned depth;
 
@@ -120,7 +123,17 @@ static void on_intr(void *ctx, bool on)
     (void)ctx, (void)on;
 }
 
-static const struct lapic_ops lapic_ops = {.ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = CPUS};
+static const struct lapic_ops lapic_ops = {
+    .ipi = on_ipi, .eoi = on_eoi, .peer = on_peer, .cpu_count = CPUS, .address_bits = 46};
+
+static void on_test_line(void *ctx, unsigned pin, bool high)
+{
+    (void)ctx;
+    guest_ioapic_set(&ioapic, pin, high);
+}
+
+static const struct guest_testdev_ops testdev_ops = {
+    .memory = 5ull << 30, .cpus = CPUS, .line = on_test_line};
 
 static void make(void)
 {
@@ -142,7 +155,7 @@ static void make(void)
     need(guest_ioapic_init(&ioapic, &io) == OK && guest_pic_init(&pic, &io) == OK &&
          guest_pit_init(&pit, &io) == OK && guest_rtc_init(&rtc, &io, 5ull << 30) == OK &&
          guest_uart_init(&uart, &io, 0x3f8) == OK && guest_pm_init(&pm, &io) == OK &&
-         guest_power_init(&power, &io) == OK);
+         guest_power_init(&power, &io) == OK && guest_testdev_create(&testdev, &io, &testdev_ops) == OK);
 }
 
 /// As the scheduler does.
@@ -166,8 +179,8 @@ static void pass(uint64_t ns)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint16_t ports[] = {0x20,  0xa0, 0x40, 0x43,  0x70,  0x3f8,
-                                     0x4d0, 0x61, 0x60, 0x600, 0xcf9, 0x92};
+    static const uint16_t ports[] = {0x20, 0xa0,  0x40,  0x43, 0x70, 0x3f8, 0x4d0, 0x61,
+                                     0x60, 0x600, 0xcf9, 0x92, 0xe0, 0x510, 0x2000};
     make();
     for (; size >= 8; data += 8, size -= 8) {
         struct lapic *l = &lapics[data[1] % CPUS];
@@ -177,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t got;
         memcpy(&a, data + 2, 2);
         memcpy(&value, data + 4, 4);
-        uint16_t port = data[1] & 0x20 ? a : (uint16_t)(ports[(a & 0xff) % 12] + (a >> 8 & 7));
+        uint16_t port = data[1] & 0x20 ? a : (uint16_t)(ports[(a & 0xff) % 15] + (a >> 8 & 7));
         switch (data[0] & 15) {
         case 0:
         case 1:
@@ -194,6 +207,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         case 6:
             (void)io_space_mmio_read(&io, GUEST_IOAPIC_BASE + (a & 0xfff), width);
+            io_space_mmio_write(&io, 0xff000000ull + a, width, value);
+            (void)io_space_mmio_read(&io, 0xff000000ull + a, 8);
             break;
         case 7:
         case 8:
@@ -225,5 +240,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     pass(1);
+    guest_testdev_destroy(testdev);
     return 0;
 }

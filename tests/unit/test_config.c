@@ -92,6 +92,7 @@ static void test_host(void **state)
            "[guest two]\r\n"
            "dma = mirror\r\n"
            "bus = flat\r\n"
+           "test-device = on\r\n"
            "kernel = k\r\n"
            "memory = 65536K\r\n"
            "device = disk2/0000:00:04.0\n"
@@ -151,6 +152,8 @@ static void test_host(void **state)
     assert_int_equal(g->bus, BOOT_BUS_PORTS);
     assert_int_equal(info.guests[1].dma, BOOT_DMA_MIRROR);
     assert_int_equal(info.guests[1].bus, BOOT_BUS_FLAT);
+    assert_int_equal(g->test_device, 0);
+    assert_int_equal(info.guests[1].test_device, 1);
     assert_int_equal(info.guests[1].memory, 64ull << 20);
     assert_int_equal(info.guests[1].cpus, 1);
     assert_int_equal(info.guests[1].wait_s, CONFIG_WAIT_DEFAULT_S);
@@ -205,6 +208,7 @@ static void test_dma_and_bus(void **state)
     assert_int_equal(info.guests[0].bus, BOOT_BUS_PORTS);
     refuse_text(HOST GUEST "dma = all\n", 7, "dma = 'all' is not iommu");
     refuse_text(HOST GUEST "bus = Flat\n", 7, "bus = 'Flat' is not ports");
+    refuse_text(HOST GUEST "test-device = yes\n", 7, "test-device = 'yes' is not on or off");
     refuse_text(HOST GUEST "dma = mirror\ndma = iommu\n", 8, "'dma' is given a second time");
     // whichever comes first, and for this guest alone
     refuse_text(HOST "[guest g]\ndma = mirror\nkernel = k\nmemory = 66M\n", 5,

@@ -365,6 +365,15 @@ static void test_rep(void **state)
     assert_int_equal(RUN(f, "\xf3\xab"), EMULATE_DONE);
     assert_int_equal(f->m.writes, 100);
 
+    f->gpr[CX] = 2; // single step: one iteration, one trap
+    f->cpu.rip = CODE;
+    f->cpu.rflags |= 0x100; // TF
+    assert_int_equal(RUN(f, "\xf3\xab"), EMULATE_AGAIN);
+    assert_int_equal(f->gpr[CX], 1);
+    assert_int_equal(f->cpu.rip, CODE);
+    assert_int_equal(RUN(f, "\xf3\xab"), EMULATE_DONE);
+    f->cpu.rflags &= ~0x100ull;
+
     f->cpu.rip = CODE; // a fault in the middle: what is done stays done
     f->gpr[CX] = 10;
     f->m.fail_after = 3;

@@ -34,7 +34,8 @@ static struct lapic *peer(void *ctx, uint32_t id)
     (void)ctx;
     return &cpus[id];
 }
-static const struct lapic_ops ops = {.ipi = ipi, .eoi = eoi, .peer = peer, .cpu_count = 4};
+static const struct lapic_ops ops = {
+    .ipi = ipi, .eoi = eoi, .peer = peer, .cpu_count = 4, .address_bits = 39};
 static struct lapic *const l = &cpus[0];
 
 static int setup(void **state)
@@ -288,7 +289,6 @@ static void test_x2apic(void **state)
     assert_false(lapic_msr_read(l, 0x802, 0, &v));         // not in this mode yet
     assert_false(lapic_msr_write(l, 0x1b, 0xfee00500, 0)); // EXTD without EN
     assert_false(lapic_msr_write(l, 0x1b, 0xfee00d01, 0)); // reserved bit
-    assert_false(lapic_msr_write(l, 0x1b, 0xfed00d00, 0)); // elsewhere
     assert_true(lapic_msr_write(l, 0x1b, 0xfee00d00, 0));
     assert_true(lapic_x2apic(l));
     assert_false(lapic_msr_write(l, 0x1b, 0xfee00900, 0)); // no way straight back
@@ -328,6 +328,28 @@ static void test_x2apic(void **state)
     assert_int_equal(l->base_msr, 0xfee00900); // BSP stays
 }
 
+/// SDM vol. 3, 10.4.5 "Relocating the Local APIC Registers".
+static void test_base_moves(void **state)
+{
+    (void)state;
+    uint64_t v;
+    assert_true(lapic_msr_write(l, 0x1b, 0xfed40900, 0));
+    assert_true(lapic_msr_read(l, 0x1b, 0, &v));
+    assert_int_equal(v, 0xfed40900);
+    assert_true(lapic_msr_write(l, 0x1b, 0x7ffffff800, 0)); // the highest page of 39 bits
+    assert_int_equal(l->base_msr, 0x7ffffff900);
+    assert_false(lapic_msr_write(l, 0x1b, 0x80fee00900, 0)); // beyond them
+    for (unsigned bit = 0; bit < 12; bit++) {
+        bool kept = bit == 8 || bit == 10 || bit == 11; // BSP, EXTD, EN
+        assert_true(kept || !lapic_msr_write(l, 0x1b, 0xfee00900 | 1u << bit, 0));
+    }
+    assert_int_equal(l->base_msr, 0x7ffffff900);
+    lapic_init(l);
+    assert_int_equal(l->base_msr, 0x7ffffff900); // INIT leaves it, a reset does not
+    lapic_reset(l, 0, true, &ops);
+    assert_int_equal(l->base_msr, 0xfee00900);
+}
+
 static void test_init_keeps_mode(void **state)
 {
     (void)state;
@@ -351,6 +373,7 @@ int main(void)
         T(test_illegal_vectors),      T(test_one_shot),   T(test_periodic),
         T(test_change_of_mode),       T(test_deadline),   T(test_ipis),
         T(test_logical_destinations), T(test_x2apic),     T(test_init_keeps_mode),
+        T(test_base_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // LINK: hv/platform/io_space.c hv/platform/uart.c hv/platform/rtc.c hv/platform/power.c
-// LINK: hv/platform/pci_host.c
+// LINK: hv/platform/pci_host.c hv/platform/testdev.c
 // UART, RTC, power and PCI host through the ports a guest uses, all in one io_space as in a guest.
 #include "hv/platform/devices.h"
 #include "hv/platform/pci_host.h"
+#include "hv/platform/testdev.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,8 @@ static struct guest_rtc rtc;
 static struct guest_power power;
 static struct guest_pci pci;
 static struct {
+    unsigned pin;
+    bool pin_high;
     char text[128];
     unsigned size;
     bool irq, rtc;
@@ -66,6 +69,13 @@ static void out(uint16_t port, unsigned size, uint32_t value)
     io_space_port_write(&io, port, size, value);
 }
 
+static void test_line(void *ctx, unsigned pin, bool high)
+{
+    (void)ctx;
+    seen.pin = pin;
+    seen.pin_high = high;
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -100,6 +110,56 @@ static void test_uart_output(void **state)
     out(0x3f8, 2, 0x0241);                // a word: THR and IER
     assert_int_equal(seen.text[5], 'A');
     assert_int_equal(in(0x3f9, 1), 2);
+}
+
+static void config_select(uint16_t key, uint8_t *bytes, unsigned size)
+{
+    out(0x510, 2, key);
+    for (unsigned i = 0; i < size; i++)
+        bytes[i] = (uint8_t)in(0x511, 1);
+}
+
+/// As QEMU's hw/misc/pc-testdev.c and docs/specs/fw_cfg.rst have it.
+static void test_test_device(void **state)
+{
+    (void)state;
+    struct guest_testdev *d = NULL;
+    const struct guest_testdev_ops ops = {.memory = 0x123456000ull, .cpus = 3, .line = test_line};
+    uint8_t bytes[12];
+    assert_int_equal(in(0x511, 1), 0xff); // nobody's
+    assert_int_equal(guest_testdev_create(&d, &io, &ops), OK);
+    config_select(0, bytes, 5);
+    assert_memory_equal(bytes, "QEMU", 5);
+    config_select(3, bytes, 10);
+    assert_memory_equal(bytes, ((const uint8_t[]){0, 0x60, 0x45, 0x23, 1, 0, 0, 0, 0, 0}), 10);
+    config_select(5, bytes, 2);
+    assert_memory_equal(bytes, ((const uint8_t[]){3, 0}), 2);
+    config_select(15, bytes, 2);
+    assert_memory_equal(bytes, ((const uint8_t[]){3, 0}), 2);
+    config_select(0x19, bytes, 4); // no files
+    assert_memory_equal(bytes, ((const uint8_t[]){0, 0, 0, 0}), 4);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(in(0x511, 1), 0);
+
+    out(0xe0, 4, 0x44332211);
+    assert_int_equal(in(0xe2, 2), 0x4433);
+    out(0xe1, 1, 0x55);
+    assert_int_equal(in(0xe8, 4), 0x44335511);
+    out(0xe4, 4, 7); // flushes
+    out(0xe2, 4, 0);
+    assert_int_equal(in(0xe0, 4), 0x44335511);
+
+    out(0x2014, 1, 1);
+    assert_true(seen.pin == 20 && seen.pin_high);
+    out(0x2004, 4, 0);
+    assert_true(seen.pin == 4 && !seen.pin_high);
+
+    io_space_mmio_write(&io, 0xff000ffe, 8, 0x8877665544332211);
+    assert_int_equal(io_space_mmio_read(&io, 0xff001001, 2), 0x5544);
+    io_space_mmio_write(&io, 0xff00ffff, 1, 0xee);
+    assert_int_equal(io_space_mmio_read(&io, 0xff00ffff, 1), 0xee);
+    assert_int_equal(io_space_mmio_read(&io, 0xff010000, 1), 0xff);
+    guest_testdev_destroy(d);
 }
 
 static void test_uart_input(void **state)
@@ -436,9 +496,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
-        T(test_uart_output),     T(test_uart_input), T(test_uart_transmit_interrupt), T(test_uart_loopback),
-        T(test_rtc_time),        T(test_rtc_memory), T(test_rtc_interrupts),          T(test_reset_ports),
-        T(test_power_off_ports), T(test_pci_ecam),   T(test_pci_mechanism_1),         T(test_pci_table_full),
+        T(test_uart_output),    T(test_uart_input),      T(test_test_device), T(test_uart_transmit_interrupt),
+        T(test_uart_loopback),  T(test_rtc_time),        T(test_rtc_memory),  T(test_rtc_interrupts),
+        T(test_reset_ports),    T(test_power_off_ports), T(test_pci_ecam),    T(test_pci_mechanism_1),
+        T(test_pci_table_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,10 @@ def _bytes(path):
         raise LabError(f"{path}: {getattr(e, 'strerror', None) or e}") from None
 
 
+def _is_linux(path):
+    return _bytes(path)[0x202:0x206] == b"HdrS"
+
+
 def guest_name(kernel):
     """What the guest of a kernel is called: the file's name without what follows its first dot."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", os.path.basename(kernel).split(".")[0])[:20].strip("-") or "guest"
@@ -45,6 +49,8 @@ def description(kernel, memory="64M", cpus=1, cmdline="", initrd=None, modules=(
         lines.append(f"{key} = {name} {arguments}".rstrip())
 
     put("kernel", kernel)
+    if bus == "flat" and not _is_linux(kernel):
+        lines.append("test-device = on")
     if cmdline:
         lines.append(f"cmdline = {cmdline}")
     if initrd:
