@@ -15,6 +15,8 @@
 #define MS    1000000ull
 #define NEVER (~0ull)
 
+#define PEER(ip) (ip) & 0xff, (ip) >> 8 & 0xff, (ip) >> 16 & 0xff, (ip) >> 24
+
 #define HEARD_MAX 16u // remotes whose lists are kept
 
 // With keys: MACs that are computed, at most.
@@ -207,7 +209,7 @@ static const void *open_seal(const struct node_keys *keys, uint32_t peer, const 
     }
     if (fault == WIRE_UNSEALED && limit_take(&d.complaints, now, 10000 * MS, 4))
         log_warn("discovery", "%u.%u.%u.%u announces something, but not with our network's psk: ignored",
-                 peer & 0xff, peer >> 8 & 0xff, peer >> 16 & 0xff, peer >> 24);
+                 PEER(peer));
     return NULL;
 }
 
@@ -248,6 +250,11 @@ void discovery_input(uint32_t peer, const void *frame, size_t size)
     struct heard *h = entry_of(a->node);
     if (keys != NULL && is_replay(h, a, counter, time_ns())) {
         link_count_replayed();
+        if (h->boot_id != a->boot_id && limit_take(&d.complaints, time_ns(), 10000 * MS, 4))
+            log_warn("discovery",
+                     "%s announces itself from %u.%u.%u.%u, too: a recording, or a second machine of that "
+                     "name; ignored",
+                     h->node, PEER(peer));
         return;
     }
     d.stats.received++;

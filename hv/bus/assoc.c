@@ -220,7 +220,10 @@ static void heard(void *ctx, const struct announcement *a)
         enum status s = link_connect(a->peer, remote->node, &events, remote, &remote->link);
         if (s != OK) {
             remote->link = NULL;
-            log_warn("bus", "remote \"%s\": no link: %s", remote->node, status_name(s));
+            if (!remote->no_link_told)
+                log_warn("bus", "remote \"%s\": no link: %s", remote->node, status_name(s));
+            remote->no_link_told = true;
+            assoc_prune(true); // for its next announcement
             return;
         }
         log_info("bus", "remote \"%s\" announced itself with %u functions", remote->node, a->function_count);
@@ -260,6 +263,10 @@ void bus_start(const char *host_node)
 static struct remote *remote_named(const char *node)
 {
     struct remote *remote = find_remote(node);
+    for (unsigned i = 0; !remote && i < REMOTES_MAX && remotes[i].used; i++) {
+        if (i + 1 == REMOTES_MAX)
+            assoc_prune(true); // who only lingers makes room
+    }
     for (unsigned i = 0; i < REMOTES_MAX && !remote; i++) {
         if (remotes[i].used)
             continue;
@@ -268,7 +275,7 @@ static struct remote *remote_named(const char *node)
         remote->link = NULL;
         remote->attaching = NULL;
         remote->peer = remote->boot_id = remote->impostor = 0;
-        remote->impostor_told = false;
+        remote->impostor_told = remote->no_link_told = false;
         wire_text_set(remote->node, sizeof(remote->node), node);
     }
     return remote;

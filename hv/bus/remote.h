@@ -150,7 +150,7 @@ struct remote {
     char node[WIRE_NAME_MAX];
     uint32_t peer, boot_id;
     uint32_t impostor; // boot id of another remote of that name; 0: never heard of one
-    bool impostor_told;
+    bool impostor_told, no_link_told;
     struct link *link;   // NULL: not heard of yet
     uint64_t idle_since; // ns; 0: a guest needs it
     struct remote_fn *attaching;
