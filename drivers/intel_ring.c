@@ -5,17 +5,15 @@
 // transmit descriptors [TDH, TDT); one descriptor of each ring stays ours, so that full and empty differ. A
 // transmit descriptor is ours again when its DD is set: nothing is reclaimed, sending just looks at the next
 // one. Lengths the device writes are checked against the buffer.
+#include "drivers/frame.h"
 #include "drivers/hw.h"
 #include "drivers/intel_nic.h"
 #include "rt/log.h"
 #include "rt/memory.h"
 #include "rt/time.h"
 
-#define ETHERNET_HEADER 14u
-#define ETHERNET_FCS    4u
-#define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
-#define LINK_CHECK_NS   10000000u
-#define NEGOTIATION_NS  5000000000u // more than auto-negotiation takes
+#define LINK_CHECK_NS  10000000u
+#define NEGOTIATION_NS 5000000000u // more than auto-negotiation takes
 
 static void check_link(struct intel_nic *n)
 {
@@ -89,28 +87,18 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
     struct intel_nic *n = intel_of(nic);
     uint32_t tail = n->tx_tail;
     uint32_t next = (tail + 1) & (INTEL_TX_COUNT - 1);
-    uint8_t *start = n->tx_buffers + tail * INTEL_BUFFER;
-    size_t size = 0, most = n->tx_short;
     if (!n->up)
         return ERR_LINK_DOWN;
     if (!(*(volatile uint64_t *)&n->tx[next].control & INTEL_TXD_DD)) {
         nic->stats.tx_busy++;
         return ERR_BUSY;
     }
-    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
-        size_t piece = p->size;
-        if (piece > most - size)
-            return send_jumbo(n, pieces, count);
-        memory_copy(start + size, p->bytes, piece);
-        size += piece;
-    }
-    if (size < ETHERNET_MIN) {
-        // Not left to TCTL.PSP: the 8254x pads with bytes of older frames.
-        if (size < ETHERNET_HEADER)
-            return ERR_RANGE;
-        memory_fill(start + size, 0, ETHERNET_MIN - size);
-        size = ETHERNET_MIN;
-    }
+    // Padded here: TCTL.PSP of the 8254x pads with bytes of older frames.
+    size_t size = frame_gather(n->tx_buffers + tail * INTEL_BUFFER, n->tx_short, pieces, count);
+    if (size > n->tx_short)
+        return send_jumbo(n, pieces, count);
+    if (size == 0)
+        return ERR_RANGE;
     describe(n, tail, size, n->advanced ? IGB_TXD_PAYLEN(size) | INTEL_TXD_EOP : INTEL_TXD_EOP);
     queued(n, next, size);
     return OK;

@@ -5,6 +5,7 @@
 // (drivers/virtio_device.h). Invariant: a device that breaks the rules of a ring is reset before anything
 // more of it is believed, and started again a second later.
 #include "drivers/virtio_net.h"
+#include "drivers/frame.h"
 #include "drivers/hw.h"
 #include "drivers/virtio_device.h"
 #include "rt/log.h"
@@ -14,19 +15,17 @@
 #include <stddef.h>
 #include <string.h>
 
-#define ETHERNET_HEADER 14u
-#define ETHERNET_MIN    60u // without FCS (IEEE 802.3, 3.2.8)
-#define HEADER          ((uint32_t)sizeof(struct virtio_net_hdr))
-#define RX_COUNT        256u
-#define TX_COUNT        128u
-#define BUFFER          2048u
-#define JUMBO           9000u // largest payload, where the device says that it takes so much
-#define JUMBO_BUFFER    10240u
-#define JUMBO_SHARE     2u // of the buffers that there are of the usual size: so many fewer
-#define CHECK_NS        10000000u
-#define RESTART_NS      1000000000u
-#define NAME_MAX        36
-#define SELF_FRAMES     1u
+#define HEADER       ((uint32_t)sizeof(struct virtio_net_hdr))
+#define RX_COUNT     256u
+#define TX_COUNT     128u
+#define BUFFER       2048u
+#define JUMBO        9000u // largest payload, where the device says that it takes so much
+#define JUMBO_BUFFER 10240u
+#define JUMBO_SHARE  2u // of the buffers that there are of the usual size: so many fewer
+#define CHECK_NS     10000000u
+#define RESTART_NS   1000000000u
+#define NAME_MAX     36
+#define SELF_FRAMES  1u
 
 #define NEEDED (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC)
 #define WANTED                                                                                               \
@@ -301,7 +300,6 @@ static unsigned reclaim(struct virtio_net *n)
 static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigned count)
 {
     struct virtio_net *n = of(nic);
-    size_t size = 0, most = nic_largest(nic) + NIC_HEADER_MAX;
     if (!n->up)
         return ERR_LINK_DOWN;
     if (n->tx_free_count == 0 && reclaim(n) == 0) {
@@ -309,20 +307,10 @@ static enum status send(struct nic *nic, const struct nic_piece *pieces, unsigne
         return n->broken ? ERR_LINK_DOWN : ERR_BUSY;
     }
     uint16_t id = n->tx_free[n->tx_free_count - 1];
-    uint8_t *frame = n->tx_buffers + id * n->buffer + HEADER;
-    for (const struct nic_piece *p = pieces; p < pieces + count; p++) {
-        size_t piece = p->size;
-        if (piece > most - size)
-            return ERR_RANGE;
-        memory_copy(frame + size, p->bytes, piece);
-        size += piece;
-    }
-    if (size < ETHERNET_MIN) {
-        if (size < ETHERNET_HEADER)
-            return ERR_RANGE;
-        memory_fill(frame + size, 0, ETHERNET_MIN - size);
-        size = ETHERNET_MIN;
-    }
+    size_t most = nic_largest(nic) + NIC_HEADER_MAX;
+    size_t size = frame_gather(n->tx_buffers + id * n->buffer + HEADER, most, pieces, count);
+    if (size == 0 || size > most)
+        return ERR_RANGE;
     n->tx_free_count--;
     n->tx.desc[id].len = HEADER + (uint32_t)size;
     virtq_give(&n->tx, id);
