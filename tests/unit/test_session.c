@@ -70,7 +70,8 @@ static void test_remote_restarts(void **state)
             sim_run(700 * MS, MS, NULL);
         } else { // or an announcement, when the old session has been silent for a while
             for (unsigned i = 0; i < 3; i++) {
-                assert_int_equal(t.downs, 0);
+                if (sim_sealed) // else the next keepalive is answered by BYE
+                    assert_int_equal(t.downs, 0);
                 sim_on(HOST);
                 link_peer_announced("disk1", REMOTE + 1, sim_nodes[REMOTE].link->boot_id);
                 sim_run((i < 2 ? 450 : 60) * MS, MS, NULL);
