@@ -271,24 +271,9 @@ static void run_links(int argc, char *argv[])
     (void)argc, (void)argv;
     net_lock();
     for (; (l = link_get(n)) != NULL; n++) {
-        struct link_stats s = link_stats(l);
-        log_info(
-            "links",
-            "remote \"%s\" %s: frames sent %llu received %llu, bytes sent %llu received %llu, records sent "
-            "%llu received %llu",
-            link_peer_node(l), link_state_name(link_state(l)), (unsigned long long)s.frames_sent,
-            (unsigned long long)s.frames_received, (unsigned long long)s.bytes_sent,
-            (unsigned long long)s.bytes_received, (unsigned long long)s.records_sent,
-            (unsigned long long)s.records_received);
-        log_info(
-            "links",
-            "remote \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
-            "acks %llu stalls %llu RTT %llu us RTO %llu us, by %s",
-            link_peer_node(l), (unsigned long long)s.retransmitted, (unsigned long long)s.duplicates,
-            (unsigned long long)s.out_of_order, (unsigned long long)s.malformed,
-            (unsigned long long)s.stale_epoch, (unsigned long long)s.acks_sent,
-            (unsigned long long)s.window_stalls, (unsigned long long)(s.srtt_ns / 1000),
-            (unsigned long long)(s.rto_ns / 1000), link_carrier(l));
+        char peer[WIRE_NAME_MAX + 16];
+        snprintf(peer, sizeof peer, "remote \"%s\"", link_peer_node(l));
+        link_report(l, peer);
     }
     net_unlock();
     if (n == 0)

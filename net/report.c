@@ -18,6 +18,22 @@ const char *link_state_name(enum link_state state)
     return names[state];
 }
 
+void link_report(const struct link *link, const char *peer)
+{
+    struct link_stats s = link_stats(link);
+    log_info("links",
+             "%s %s: frames sent %llu received %llu, bytes sent %llu received %llu, records sent %llu "
+             "received %llu",
+             peer, link_state_name(link_state(link)), (ull)s.frames_sent, (ull)s.frames_received,
+             (ull)s.bytes_sent, (ull)s.bytes_received, (ull)s.records_sent, (ull)s.records_received);
+    log_info("links",
+             "%s retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu acks %llu "
+             "stalls %llu RTT %llu us RTO %llu us, by %s",
+             peer, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
+             (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
+             (ull)(s.rto_ns / 1000), link_carrier(link));
+}
+
 void net_print_counters(void)
 {
     struct net_stats s = net_stats();

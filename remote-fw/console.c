@@ -162,23 +162,12 @@ static void run_links(int argc, char *argv[])
         const struct server_host *h = server_host_at(i);
         if (!h)
             continue;
-        struct link_stats s = link_stats(h->link);
+        char peer[WIRE_NAME_MAX + 32];
+        snprintf(peer, sizeof peer, "host \"%s\" " IP_FORMAT, h->node, IP_ARGS(h->peer));
+        link_report(h->link, peer);
+        log_info("links", "%s completions waiting %u (most %llu), attached %llu refused %llu", peer,
+                 h->completions.count, (ull)h->completions.peak, (ull)h->attaches, (ull)h->refused);
         n++;
-        log_info("links",
-                 "host \"%s\" " IP_FORMAT " %s: frames sent %llu received %llu, bytes sent %llu received "
-                 "%llu, records sent %llu received %llu",
-                 h->node, IP_ARGS(h->peer), link_state_name(link_state(h->link)), (ull)s.frames_sent,
-                 (ull)s.frames_received, (ull)s.bytes_sent, (ull)s.bytes_received, (ull)s.records_sent,
-                 (ull)s.records_received);
-        log_info(
-            "links",
-            "host \"%s\" retransmitted %llu duplicates %llu out of order %llu malformed %llu stale %llu "
-            "acks %llu stalls %llu "
-            "RTT %llu us RTO %llu us by %s, completions waiting %u (most %llu), attached %llu refused %llu",
-            h->node, (ull)s.retransmitted, (ull)s.duplicates, (ull)s.out_of_order, (ull)s.malformed,
-            (ull)s.stale_epoch, (ull)s.acks_sent, (ull)s.window_stalls, (ull)(s.srtt_ns / 1000),
-            (ull)(s.rto_ns / 1000), link_carrier(h->link), h->completions.count, (ull)h->completions.peak,
-            (ull)h->attaches, (ull)h->refused);
     }
     if (!n)
         log_info("links", "no host is connected");
