@@ -18,10 +18,16 @@ static struct slot {
 static _Atomic uint64_t raised[INTERRUPT_SLOTS / 64]; // a second message before the first was noted is one
 static uint64_t noted[INTERRUPT_SLOTS / 64];          // and before the first was told
 static interrupt_vector_fn *take_vector;
+static unsigned able; // functions that may have messages
 
 void interrupts_start(interrupt_vector_fn *vector)
 {
     take_vector = vector;
+}
+
+void interrupts_share(unsigned functions)
+{
+    able = functions;
 }
 
 void interrupts_raise(unsigned slot)
@@ -68,6 +74,21 @@ static struct slot *slot_of(const struct function *f, uint16_t entry)
     return NULL;
 }
 
+/// How many more slots this function may have: each of the others that has none finds one.
+static unsigned spare(const struct function *f)
+{
+    unsigned left = 0, others = 0; // others: that have one
+    for (unsigned i = 0; i < INTERRUPT_SLOTS; i++) {
+        unsigned k = 0;
+        while (slots[k].f != slots[i].f)
+            k++;
+        left += !slots[i].f;
+        others += slots[i].f && slots[i].f != f && k == i;
+    }
+    unsigned kept = able > others + 1 ? able - others - 1 : 0;
+    return left > kept ? left - kept : 0;
+}
+
 static struct slot *take_slot(struct function *f, uint16_t entry)
 {
     for (unsigned i = 0; i < INTERRUPT_SLOTS; i++) {
@@ -105,7 +126,7 @@ static enum wire_status set_msi(struct function *f, unsigned count, bool wanted)
     unsigned cap = f->cap_msi;
     if (!cap || count != 1)
         return CPL_UR;
-    struct slot *s = wanted ? take_slot(f, 0) : NULL;
+    struct slot *s = wanted && spare(f) ? take_slot(f, 0) : NULL;
     if (wanted && !s)
         return CPL_CA;
     uint32_t control = get(f, cap + PCI_MSI_CONTROL, 2) & ~(PCI_MSI_ENABLE | PCI_MSI_MULTIPLE_MASK);
@@ -161,17 +182,21 @@ static enum wire_status set_msix(struct function *f, unsigned count, const uint8
         return CPL_UR;
     if (f->interrupts.mode != INTERRUPTS_MSIX && begin_msix(f) != OK)
         return CPL_CA;
-    for (uint16_t i = 0; i < count; i++) {
+    for (uint16_t i = 0; i < count; i++) { // what is not wanted any more makes room
         struct slot *s = slot_of(f, i);
-        bool want = wanted[i / 8] >> i % 8 & 1;
-        if (want == (s != NULL))
+        if (!s || wanted[i / 8] >> i % 8 & 1)
             continue;
-        if (want && !(s = take_slot(f, i)))
+        if (put_entry(f, i, NULL) != OK)
             return CPL_CA;
-        if (put_entry(f, i, want ? &s->message : NULL) != OK)
+        s->f = NULL;
+    }
+    unsigned left = spare(f);
+    for (uint16_t i = 0; i < count; i++) {
+        struct slot *s;
+        if (!(wanted[i / 8] >> i % 8 & 1) || slot_of(f, i))
+            continue;
+        if (left-- == 0 || !(s = take_slot(f, i)) || put_entry(f, i, &s->message) != OK)
             return CPL_CA;
-        if (!want)
-            s->f = NULL;
     }
     return CPL_SC;
 }

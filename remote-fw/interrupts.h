@@ -21,6 +21,8 @@ typedef enum status interrupt_vector_fn(unsigned slot, const struct function *f,
                                         struct interrupt_message *message);
 
 void interrupts_start(interrupt_vector_fn *vector);
+/// So many functions may have messages: each of them gets one, however many others ask for.
+void interrupts_share(unsigned functions);
 /// REC_INTERRUPTS: body and size as received. The answer's status; other than CPL_SC: all are off.
 enum wire_status interrupts_set(struct function *f, const void *body, size_t size);
 /// Nothing of the function is enabled or pending any more. Before its owner changes, or it is reset.

@@ -102,6 +102,7 @@ void vectors_start(struct functions *functions)
         f->info.flags |= WIRE_FN_MSI;
         count++;
     }
+    interrupts_share(count);
     log_info("lend", "VT-d keeps %u of %u lent functions from this machine's memory", count,
              functions->count);
 }

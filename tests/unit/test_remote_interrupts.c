@@ -261,6 +261,33 @@ static void test_slot_changes_hands(void **state)
     assert_ptr_equal(asked_for, f);
 }
 
+/// All but two messages are other functions'.
+static void test_each_gets_one(void **state)
+{
+    (void)state;
+    static struct mock_device second;
+    struct function *g = mock_lend(&table, &second, 5);
+    g->info.flags |= WIRE_FN_MSI;
+    g->state = FUNCTION_LENT;
+    const struct wire_interrupts w = {.mode = INTERRUPTS_MSI, .count = 1};
+    uint8_t body[sizeof w + 1] = {0};
+    memcpy(body, &w, sizeof w);
+    body[sizeof w] = 1;
+    interrupts_share(INTERRUPT_SLOTS - 1);
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0x7), CPL_CA); // two are nobody's by right
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0x3), CPL_SC);
+    assert_int_equal(interrupts_set(g, body, sizeof body), CPL_SC);
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0x7), CPL_CA);
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0x5), CPL_SC); // one for another
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0xa), CPL_SC);
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0x5), CPL_SC); // given back first, then taken
+    interrupts_off(g);
+    assert_int_equal(want(INTERRUPTS_MSI, 1, 1), CPL_SC);
+    interrupts_share(2);
+    assert_int_equal(want(INTERRUPTS_MSIX, 4, 0xf), CPL_SC);
+    interrupts_share(0);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -389,8 +416,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_msi),        T(test_refusals),           T(test_msix), T(test_intx), T(test_full_link),
-        T(test_next_owner), T(test_slot_changes_hands),
+        T(test_msi),
+        T(test_refusals),
+        T(test_msix),
+        T(test_intx),
+        T(test_full_link),
+        T(test_next_owner),
+        T(test_slot_changes_hands),
+        T(test_each_gets_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
