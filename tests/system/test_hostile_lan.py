@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Somebody on the LAN sends both ends frames that are broken in every way, in the name of the other end and with the session's own epoch.
-They are dropped and counted; the guest that works meanwhile notices nothing. (Links are without keys here, so a
+They are dropped and counted; the guest that works meanwhile notices nothing. Machines that have another's name get nothing; a remote that lies in a way that
+no frame's form shows is cut off. (Links are without keys here, so a
 well-formed forgery is another matter: test_keys.py, test_sealed.py.)"""
 import os
 import random
+import re
 import struct
 import subprocess
 import time
@@ -116,6 +118,43 @@ def others(destination, source, destination_mac, source_mac):
             yield destination_mac + source_mac + kind + bytes(r.randrange(256) for _ in range(size))
 
 
+def sessions(machine, end):
+    """(opened, refused)"""
+    return tuple(int(n) for n in re.search(r"sessions opened: (\d+), refused: (\d+)", pair.ask(machine, "counters", end)).groups())
+
+
+def of_one_name(l, plug):
+    """A second remote1, and a second host1: both are noticed, and neither gets anything."""
+    host, remote = l["host1"], l["remote1"]
+    before = [sessions(host, "announcements: received"), sessions(remote, "NIC: frames sent")]
+    host.console.mark()
+    for _ in range(3):
+        plug.send(w.ethernet("10.7.0.77", "255.255.255.255", w.announce("remote1", 0x51515151, []), OWN_MAC, b"\xff" * 6))
+        plug.send(w.ethernet("10.7.0.78", pair.REMOTE, w.hello(0x78787878, 0x52525252, "host1", "remote1"), OWN_MAC, REMOTE_MAC))
+        time.sleep(0.2)
+    host.console.expect('a second remote calls itself "remote1"; give each its own name', 60)
+    after = [sessions(host, "announcements: received"), sessions(remote, "NIC: frames sent")]
+    assert after[0] == before[0] and after[1][0] == before[1][0] and after[1][1] > before[1][1]
+
+
+def a_remote_that_lies(l, plug, epoch):
+    """Completions of no request, as the remote would send them: it is cut off with a reason, and may begin anew. The guest is paused: nothing else is said."""
+    console = l["host1"].console
+    pair.ask(l["host1"], "pause good", "good: paused")
+    time.sleep(1)
+    packets = [d for d in map(w.datagram, w.packets(l["remote1"].pcap)) if d and d.source == pair.REMOTE and len(d.payload) >= 24]
+    last = max((w.Frame(d.source, d.payload) for d in packets if d.payload[5] == w.DATA), key=lambda f: (f.epoch == epoch, f.sequence))
+    by_l2 = [d.destination is None for d in packets if d.payload == last.raw][0]
+    lies = [w.record(w.CPL, 1, 0x7000 + n) for n in range(64)]
+    frame = w.data(epoch, last.sequence + 1, last.ack, *lies)
+    console.mark()
+    plug.send(w.ethernet_l2(pair.REMOTE, frame, OWN_MAC, HOST_MAC) if by_l2 else w.ethernet(pair.REMOTE, pair.HOST, frame, OWN_MAC, HOST_MAC))
+    console.expect(r'remote "remote1" breaks the rules \(a completion of no request\): the link is cut off', 60)
+    for _ in range(2):
+        console.expect(r'is guest "good"', 60)
+    pair.ask(l["host1"], "resume good", "good: goes on")
+
+
 def test_broken_frames(lab):
     guests = [pair.guest("good", "watch", "", ["edu", "nvme"], kernel="watch")]
     l = lab(pair.description(guests, ["edu", "nvme"], elves=["watch"]))
@@ -163,6 +202,8 @@ def test_broken_frames(lab):
             for frame in others(destination, source, to_mac, OWN_MAC):
                 plug.send(frame)
         time.sleep(2)
+        of_one_name(l, plug)
+        a_remote_that_lies(l, plug, epoch)
     finally:
         plug.close()
 

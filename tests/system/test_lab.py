@@ -2,6 +2,7 @@
 """The laboratory itself: what it refuses, and that nothing it started outlives it."""
 import gzip
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import time
 
 import pytest
 
+import noise
 from farbuslab import Console, ConsoleTimeout, LabError, run
 from mkimage import make_image
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.mark.parametrize("description, words", [
@@ -50,6 +54,33 @@ def test_one_kernel_without_a_description(tmp_path):
                              ({"modules": [f"{tmp_path}/server", f"{tmp_path}/other/server"]}, "two files")):
         with pytest.raises(LabError, match=words):
             run.description(str(tmp_path / "kernel.v1.gz"), **arguments)
+
+
+def test_keygen(tmp_path):
+    """What tools/farbus-keygen prints and writes: keys of the curve, everybody's public one at all others, one psk, files for nobody else to read."""
+    def keygen(*arguments, **more):
+        return subprocess.run([sys.executable, os.path.join(ROOT, "tools", "farbus-keygen"), *arguments], capture_output=True, text=True, **more)
+
+    def keys_of(text):
+        node, *peers = re.split(r"^\[peer (\S+)\]\n", text, flags=re.M)
+        private, psk = (bytes.fromhex(re.search(rf"^{what} = ([0-9a-f]{{64}})$", node, re.M)[1]) for what in ("key", "psk"))
+        return private, psk, {name: bytes.fromhex(re.search(r"^key = (\w{64})$", section, re.M)[1]) for name, section in zip(peers[::2], peers[1::2])}
+
+    names = ("host1", "host2", "disk1")
+    for name in names:
+        (tmp_path / f"{name}.ini").write_text(f"[node]\nname = {name}\nrole = host\n")
+    assert keygen("--write", str(tmp_path / "out"), *(str(tmp_path / f"{n}.ini") for n in names)).returncode == 0
+    made = {name: keys_of((tmp_path / "out" / f"{name}.ini").read_text()) for name in names}
+    assert len({private for private, _, _ in made.values()}) == 3 and len({psk for _, psk, _ in made.values()}) == 1
+    for name, (_, _, peers) in made.items():
+        assert peers == {n: noise.public_key(made[n][0]) for n in names if n != name}
+        assert (tmp_path / "out" / f"{name}.ini").stat().st_mode & 0o777 == 0o600
+    private, psk, _ = made["host1"]
+    assert keygen("--public", input=private.hex()).stdout.strip() == noise.public_key(private).hex()
+    printed = keygen("--psk", psk.hex(), "new").stdout
+    assert f"psk = {psk.hex()}\n" in printed and "[peer new]" in printed
+    for wrong in (["a", "a"], ["a b"], ["--psk", "12", "a"], [], ["--write", str(tmp_path / "no"), str(tmp_path / "out" / "host1.ini")]):
+        assert keygen(*wrong).returncode, wrong
 
 
 def test_missing_file_is_named(lab):
