@@ -338,6 +338,9 @@ static const struct exit_row exit_table[EXIT_REASON_COUNT] = {
     [REASON_EPT_MISCONFIGURATION] = {on_ept_misconfiguration},
     [REASON_PREEMPTION_TIMER] = {on_leave},
     [REASON_XSETBV] = {on_xsetbv},
+    // On CPUs with TDX anybody in a guest can make these two exit: no CPL is looked at before.
+    [REASON_SEAMCALL] = {on_undefined},
+    [REASON_TDCALL] = {on_undefined},
 };
 
 const char *vmx_reason_name(uint32_t basic_reason)

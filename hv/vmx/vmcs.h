@@ -272,11 +272,13 @@ enum vmcs_field {
     X(VMFUNC, 59)                                                                                            \
     X(RDSEED, 61)                                                                                            \
     X(XSAVES, 63)                                                                                            \
-    X(XRSTORS, 64)
+    X(XRSTORS, 64)                                                                                           \
+    X(SEAMCALL, 76)                                                                                          \
+    X(TDCALL, 77)
 
 enum exit_reason {
 #define X(name, number) REASON_##name = number,
     EXIT_REASONS(X)
 #undef X
-        EXIT_REASON_COUNT = 75
+        EXIT_REASON_COUNT = 78
 };
