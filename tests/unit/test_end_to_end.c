@@ -19,7 +19,7 @@
 #include "rt/trace.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/mock_function.h"
-#include "tests/unit/net/discovery.h"
+#include "tests/unit/net/announced.h"
 #include "tests/unit/net/lock.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>

@@ -7,7 +7,7 @@
 // Property test of the DMA mirror (tests/unit/mirror_world.h): both halves, joined by a channel that delays
 // frames, is full at times, breaks and begins anew. Seeds are fixed; MIRROR_SEED in the environment runs one.
 #include "tests/unit/mirror_runs.h"
-#include "tests/unit/net/discovery.h"
+#include "tests/unit/net/announced.h"
 #include <setjmp.h>
 #include <stdarg.h>
 // cmocka wants these first

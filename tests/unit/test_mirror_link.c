@@ -9,7 +9,7 @@
 // Property test of the DMA mirror (tests/unit/mirror_world.h) over two real ends of a link, on a network that
 // loses, repeats and reorders frames, and whose cable is pulled. Seeds are fixed; MIRROR_SEED runs one.
 #include "tests/unit/mirror_runs.h"
-#include "tests/unit/net/discovery.h"
+#include "tests/unit/net/announced.h"
 #include "tests/unit/net/sim.h"
 #include <setjmp.h>
 #include <stdarg.h>
