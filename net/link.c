@@ -436,4 +436,6 @@ void link_poll(uint64_t now)
         if (l->state != LINK_CLOSED)
             node->due = min64(node->due, l->due);
     }
+    if (node->keys != NULL)
+        link_forget_pending(node, now);
 }

@@ -242,6 +242,8 @@ void link_sealed_input(struct link_node *n, const struct carrier *carrier, uint3
 MUST_CHECK enum status link_sealed_hello(struct link *l, const struct wire_frame *plain);
 /// Seals a plain frame of `*size` bytes; valid until the next call. NULL: the keys are used up.
 const void *link_seal(struct link *l, const struct wire_frame *frame, size_t *size);
+/// Wipes handshakes that no host has confirmed in time; sees to n->due.
+void link_forget_pending(struct link_node *n, uint64_t now);
 /// Wipes the keys of a session that is over, and of one that was beginning.
 void link_forget_keys(struct link *l);
 

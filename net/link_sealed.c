@@ -155,13 +155,22 @@ static struct link_pending *pending_of(struct link_node *n, uint32_t peer, uint3
 {
     for (unsigned i = 0; i < LINK_PENDING; i++) {
         struct link_pending *p = &n->sealing.pending[i];
-        if (p->epoch == epoch && p->epoch != 0 && p->peer == peer) {
-            if (now - p->since < PENDING_MS * MS)
-                return p;
-            crypto_wipe(p, sizeof *p);
-        }
+        if (p->epoch == epoch && p->epoch != 0 && p->peer == peer && now - p->since < PENDING_MS * MS)
+            return p;
     }
     return NULL;
+}
+
+void link_forget_pending(struct link_node *n, uint64_t now)
+{
+    for (unsigned i = 0; i < LINK_PENDING; i++) {
+        struct link_pending *p = &n->sealing.pending[i];
+        uint64_t due = p->since + PENDING_MS * MS;
+        if (p->epoch != 0 && now >= due)
+            crypto_wipe(p, sizeof *p);
+        else if (p->epoch != 0 && due < n->due)
+            n->due = due;
+    }
 }
 
 /// A free place, or the one that waits for longest.
@@ -303,6 +312,7 @@ static void answer_hello(struct link_node *n, const struct carrier *carrier, uin
         memcpy(p->host, b->node, sizeof p->host);
         memcpy(p->mac, mac, sizeof p->mac);
         memcpy(p->answer, frame, sizeof p->answer);
+        link_forget_pending(n, now); // sees to it that this one will be
     } else {
         n->stats.refused++;
         complain(n, peer, now, why);

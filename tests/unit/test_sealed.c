@@ -501,6 +501,25 @@ static void test_keys_are_wiped(void **state)
     assert_memory_equal(&h->seal, &no_seal, sizeof no_seal);
     assert_memory_equal(&r->seal, &no_seal, sizeof no_seal);
     sim_stop();
+
+    // A HELLO whose answer the host never confirms: it is gone before.
+    begin_heard(46);
+    sim_run(20 * MS, MS, NULL);
+    const struct heard hello = *last(HOST + 1, WIRE_HELLO);
+    sim_stop();
+    begin_heard(47);
+    sim_nodes[HOST].cable = false;
+    say(REMOTE, HOST + 1, hello.bytes, hello.size);
+    const struct link_pending *p = sim_nodes[REMOTE].link->sealing.pending;
+    assert_int_not_equal(p->epoch, 0);
+    sim_run(2990 * MS, MS, NULL);
+    assert_int_not_equal(p->epoch, 0);
+    sim_run(20 * MS, MS, NULL);
+    for (unsigned i = 0; i < LINK_PENDING; i++) {
+        assert_int_equal(p[i].epoch, 0);
+        assert_memory_equal(&p[i].seal, &no_seal, sizeof no_seal);
+    }
+    sim_stop();
 }
 
 // --- floods ---
