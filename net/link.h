@@ -18,8 +18,10 @@ struct link;
 #define LINK_REFUSED_MS         1000u // host: next HELLO after a refusal
 #define LINK_RTO_FIRST_MS       100u  // before anything was measured
 #define LINK_RTO_MIN_MS         20u
+#define LINK_RTO_POSTED_MS      70u // host: the least, while nothing on its way asks for a completion
 #define LINK_RTO_MAX_MS         500u
 #define LINK_ACK_DELAY_MS       5u    // a completion may carry the acknowledgement until then
+#define LINK_ACK_POSTED_MS      20u   // remote, where none is asked for: events may carry it
 #define LINK_ACK_FRAMES         8u    // or until that many DATA frames came
 #define LINK_KEEPALIVE_MS       400u  // an ACK when nothing else was sent for so long
 #define LINK_SILENCE_MS         5000u // nothing heard: frozen
@@ -105,6 +107,7 @@ struct link_node_stats {
     uint64_t malformed[WIRE_FAULTS]; // by enum wire_fault
     uint64_t strangers;              // well-formed, but for no session of ours
     uint64_t hellos, refused, opened, downs;
+    uint64_t retransmitted; // frames, by all links
     // with keys:
     uint64_t forged;   // not made by who it claims: a seal, a handshake message or a MAC is wrong
     uint64_t replayed; // taken before

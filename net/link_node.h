@@ -117,6 +117,7 @@ struct link {
 
     // sender
     uint32_t una, nxt, tail;
+    uint32_t asked;           // host: the last frame that asks for a completion
     uint32_t open_size;       // bytes in the open frame, header included
     uint32_t in_flight, lost; // slots in these states
     uint32_t cwnd, ssthresh, cwnd_acked, recover;

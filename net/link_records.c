@@ -81,6 +81,8 @@ enum status link_send(struct link *l, const struct wire_record *rec, const void 
         memcpy(at, data, data_size);
     if (wire_check_record(out, l->host ? WIRE_TO_REMOTE : WIRE_TO_HOST) != WIRE_FINE)
         return ERR_PROTOCOL; // open_size was not moved: it is as if nothing had been written
+    if (wire_asks(rec->type))
+        l->asked = l->tail;
     l->open_size += (uint32_t)size;
     l->stats.records_sent++;
     return OK;
@@ -102,7 +104,7 @@ static bool deliver(struct link *l, const void *bytes, size_t size, uint64_t now
     l->rcv_nxt++;
     l->rcv_have >>= 1;
     if (l->ack_pending++ == 0)
-        l->ack_due = now + LINK_ACK_DELAY_MS * MS;
+        l->ack_due = now + (l->host ? LINK_ACK_DELAY_MS : LINK_ACK_POSTED_MS) * MS;
     if (l->ack_pending >= LINK_ACK_FRAMES)
         l->ack_now = true;
 
@@ -111,6 +113,8 @@ static bool deliver(struct link *l, const void *bytes, size_t size, uint64_t now
     l->in_callback++;
     while (l->incarnation == incarnation && (rec = wire_next(&it)) != NULL) {
         l->stats.records_received++;
+        if (l->ack_pending != 0 && wire_asks(rec->type) && l->ack_due > now + LINK_ACK_DELAY_MS * MS)
+            l->ack_due = now + LINK_ACK_DELAY_MS * MS;
         l->events->record(l->ctx, l, rec, rec + 1, rec->length - sizeof *rec);
     }
     l->in_callback--;

@@ -17,6 +17,7 @@ void link_reset(struct link *l, uint32_t epoch, uint64_t now)
     l->incarnation++;
     l->epoch = epoch;
     l->una = l->nxt = l->tail = 1;
+    l->asked = 0;
     l->in_flight = l->lost = 0;
     l->cwnd = CWND_FIRST;
     l->ssthresh = WIRE_WINDOW;
@@ -61,9 +62,12 @@ static enum status hand_over(struct link *l, struct wire_frame *f, size_t size, 
     return OK; // anything else the carrier says is a lost frame, and lost frames are our trade
 }
 
+/// The peer may let the acknowledgement wait longer where nothing asks for a completion.
 static uint64_t rto_now(const struct link *l)
 {
-    uint64_t rto = l->rto << l->backoff;
+    bool posted = l->host && (int32_t)(l->asked - l->una) < 0;
+    uint64_t least = posted ? LINK_RTO_POSTED_MS * MS : 0;
+    uint64_t rto = (l->rto > least ? l->rto : least) << l->backoff;
     return rto > LINK_RTO_MAX_MS * MS ? LINK_RTO_MAX_MS * MS : rto;
 }
 
@@ -77,8 +81,9 @@ static bool transmit(struct link *l, uint32_t sequence, uint64_t now)
     slot->tries++;
     slot->state = TX_IN_FLIGHT;
     l->in_flight++;
-    if (l->rto_due == NEVER)
-        l->rto_due = now + rto_now(l);
+    uint64_t rto = rto_now(l);
+    if (l->rto_due == NEVER || l->rto_due > now + rto)
+        l->rto_due = now + rto;
     return true;
 }
 
@@ -91,6 +96,7 @@ static bool pump_lost(struct link *l, uint64_t now)
             return false;
         l->lost--;
         l->stats.retransmitted++;
+        l->node->stats.retransmitted++;
     }
     return true;
 }
@@ -245,8 +251,12 @@ void link_acknowledged(struct link *l, const struct wire_frame *frame, uint64_t 
     }
     if (!news)
         return;
-    if (sample != NEVER)
-        link_measure(l, now - sample);
+    if (sample != NEVER) {
+        uint64_t rtt = now - sample;
+        if (l->host && frame->type == WIRE_ACK && rtt >= LINK_ACK_POSTED_MS * MS)
+            rtt -= LINK_ACK_POSTED_MS * MS; // it was waiting (RFC 9002, 5.3)
+        link_measure(l, rtt);
+    }
     l->backoff = 0;
     l->outstanding_since = now;
     if (l->una == l->nxt) {

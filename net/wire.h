@@ -167,6 +167,12 @@ enum wire_record_type {
     REC_DMA_FAULT,        // remote -> host, posted: struct wire_dma_fault
 };
 
+/// A host's record of this type is answered by a completion, at once as a rule.
+static inline bool wire_asks(uint8_t type)
+{
+    return type < REC_MWR || (type >= REC_ATTACH && type < REC_INTX) || type == REC_DMA_START;
+}
+
 /// Completion status (PCIe 2.2.9), plus ours from 0x10.
 enum wire_status {
     CPL_SC = 0,       // successful completion

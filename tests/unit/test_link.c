@@ -33,6 +33,14 @@ static void flood_record(void *ctx, struct link *l, const struct wire_record *re
     t.executed++;
 }
 
+static void count_events(void *ctx, struct link *l, const struct wire_record *rec, const void *body,
+                         size_t size)
+{
+    (void)ctx, (void)l, (void)body, (void)size;
+    assert_int_equal(rec->type, REC_MSI);
+    t.answered++;
+}
+
 static void test_clean(void **state)
 {
     (void)state;
@@ -96,6 +104,93 @@ static void test_posted_write_is_not_delayed(void **state)
     }
     sim_run(1 * MS, MS, NULL);
     assert_int_equal(t.writes_seen, 10);
+    sim_stop();
+}
+
+static void post(uint32_t *number)
+{
+    uint8_t data[256] = {0};
+    memcpy(data, number, 4);
+    struct wire_access a = {.size = (uint16_t)pair_payload_size((*number)++)};
+    struct wire_record rec = {.type = REC_MWR, .function = 1};
+    sim_on(HOST);
+    assert_int_equal(link_send(t.host, &rec, &a, sizeof a, data, a.size), OK);
+    link_flush(t.host);
+}
+
+/// A doorbell, and 17 ms later the next one, which is answered by an event: two frames there, one back,
+/// although the first one asked for nothing. Without the second one, one acknowledgement. Nothing is sent
+/// twice meanwhile.
+static void test_frames_of_posted_writes(void **state)
+{
+    (void)state;
+    pair_begin(5);
+    sim_run(10 * MS, MS, NULL);
+    t.host->events =
+        &(struct link_events){pair_host_up, count_events, pair_on_frozen, pair_on_resumed, pair_host_down};
+    uint64_t r = sim_nodes[REMOTE].frames_out;
+    uint32_t n = 0;
+    for (unsigned turn = 0; turn < 5; turn++) {
+        post(&n);
+        sim_run(17 * MS, MS, NULL);
+        post(&n);
+        sim_run(1 * MS, MS, NULL);
+        assert_int_equal(t.writes_seen, n);
+        assert_int_equal(sim_nodes[REMOTE].frames_out, r + turn);
+        struct wire_record event = {.type = REC_MSI, .function = 1};
+        sim_on(REMOTE);
+        assert_int_equal(link_send(t.remote, &event, &(struct wire_msi){0}, sizeof(struct wire_msi), NULL, 0),
+                         OK);
+        link_flush(t.remote);
+        sim_run(2 * MS, MS, NULL);
+        assert_int_equal(sim_nodes[REMOTE].frames_out, r + turn + 1);
+    }
+    assert_int_equal(t.answered, 5);
+    post(&n);
+    sim_run(30 * MS, MS, NULL);
+    assert_int_equal(sim_nodes[REMOTE].frames_out, r + 6);
+    assert_int_equal(link_stats(t.host).retransmitted, 0);
+    assert_int_equal(link_stats(t.host).rto_ns, LINK_RTO_MIN_MS * MS);
+    sim_stop();
+}
+
+/// What was lost at the end of all that was sent comes again: after the longer time-out if it asked for
+/// nothing, else after the shorter one, also when it leaves behind frames that did not ask.
+static void test_loss_of_the_last_frame(void **state)
+{
+    (void)state;
+    pair_begin(6);
+    sim_run(10 * MS, MS, NULL);
+    uint32_t n = 0;
+    post(&n);
+    sim_run(30 * MS, MS, NULL); // measured
+    sim_drop = 1;
+    post(&n);
+    sim_run((LINK_RTO_POSTED_MS - 5) * MS, MS, NULL);
+    assert_int_equal(t.writes_seen, n - 1);
+    sim_run(10 * MS, MS, NULL);
+    assert_int_equal(t.writes_seen, n);
+    sim_run(30 * MS, MS, NULL);
+    for (unsigned behind = 0; behind < 2; behind++) {
+        uint64_t before = link_stats(t.host).retransmitted;
+        t.executed = t.answered = 1;
+        sim_nodes[HOST].cable = false;
+        if (behind)
+            post(&n);
+        struct wire_access a = {.size = 4, .offset = 1};
+        struct wire_record rec = {.type = REC_MRD, .function = 1, .tag = 1};
+        sim_on(HOST);
+        assert_int_equal(link_send(t.host, &rec, &a, sizeof a, NULL, 0), OK);
+        link_flush(t.host);
+        sim_nodes[HOST].cable = true;
+        sim_run((LINK_RTO_MIN_MS - 5) * MS, MS, NULL);
+        assert_int_equal(t.answered, 1);
+        sim_run((behind ? 30 : 10) * MS, MS, NULL); // after a time-out the window is one frame
+        assert_int_equal(t.answered, 2);
+        assert_int_equal(t.writes_seen, n);
+        assert_int_equal(link_stats(t.host).retransmitted, before + 1 + behind);
+        sim_run(40 * MS, MS, NULL);
+    }
     sim_stop();
 }
 
@@ -346,6 +441,8 @@ int main(void)
         cmocka_unit_test(test_clean),
         cmocka_unit_test(test_frames_of_one_read),
         cmocka_unit_test(test_posted_write_is_not_delayed),
+        cmocka_unit_test(test_frames_of_posted_writes),
+        cmocka_unit_test(test_loss_of_the_last_frame),
         cmocka_unit_test(test_bad_networks),
         cmocka_unit_test(test_completion_comes_from_the_cache),
         cmocka_unit_test(test_loss_within_one_flush),
@@ -359,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_clean),
         cmocka_unit_test(test_frames_of_one_read),
         cmocka_unit_test(test_posted_write_is_not_delayed),
+        cmocka_unit_test(test_frames_of_posted_writes),
+        cmocka_unit_test(test_loss_of_the_last_frame),
         cmocka_unit_test(test_bad_networks),
         cmocka_unit_test(test_completion_comes_from_the_cache),
         cmocka_unit_test(test_loss_within_one_flush),
