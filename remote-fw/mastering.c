@@ -2,6 +2,7 @@
 // remote-fw/mastering.h.
 #include "remote-fw/mastering.h"
 #include "drivers/pci_regs.h"
+#include "remote-fw/interrupts.h"
 #include "rt/log.h"
 #include "rt/time.h"
 #include <string.h>
@@ -204,7 +205,7 @@ static bool by_time(const struct function *f)
 }
 
 /// True: call again at once.
-static bool poll(struct function *f, uint64_t now)
+static bool advance(struct function *f, uint64_t now)
 {
     struct dma *d = &f->dma.engine;
     bool more = dma_poll(d);
@@ -229,6 +230,19 @@ static bool poll(struct function *f, uint64_t now)
     if (f->dma.interval_ns < MASTERING_LATE_NS)
         f->dma.interval_ns *= 2;
     return f->dma.wanted > d->begun;
+}
+
+/// A message that came during the round belongs to the next one. That follows at once, before what the first
+/// one found has left, so both are one frame.
+static bool poll(struct function *f, uint64_t now)
+{
+    uint64_t done = f->dma.engine.done;
+    bool again = advance(f, now);
+    if (f->dma.engine.done == done)
+        return again;
+    all.machine->breathe();
+    interrupts_note();
+    return f->interrupts.round == ROUND_WANTED ? advance(f, time_ns()) : again;
 }
 
 /// Its guest has no interrupt remapping that could tell it.

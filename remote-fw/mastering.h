@@ -20,6 +20,8 @@ struct mastering_machine {
     void (*page_give)(void *page);
     /// An access that was stopped. False: none.
     bool (*take_fault)(struct wire_pci_address *at, struct wire_dma_fault *fault);
+    /// Interrupts that wait reach their handlers (interrupts_raise) before it returns.
+    void (*breathe)(void);
 };
 
 /// To the owner of `f`: as link_send, and link_room, link_room_max.

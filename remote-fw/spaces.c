@@ -2,6 +2,7 @@
 // remote-fw/spaces.h.
 #include "remote-fw/spaces.h"
 #include "drivers/vtd.h"
+#include "remote-fw/vectors.h"
 #include "rt/log.h"
 #include "rt/paging.h"
 #include <string.h>
@@ -86,6 +87,7 @@ static const struct mastering_machine machine = {
     .page_take = page_take,
     .page_give = page_give,
     .take_fault = take_fault,
+    .breathe = vectors_breathe,
 };
 
 const struct mastering_machine *spaces_start(struct functions *functions)
