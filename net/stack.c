@@ -36,6 +36,7 @@ static struct {
     uint32_t address;
     enum boot_carrier carrier;
     uint64_t lwip_due, cable_due;
+    uint64_t retransmitted; // as of the last poll
     struct net_stats stats;
 } net;
 
@@ -352,6 +353,10 @@ unsigned net_poll(void)
     unsigned n = net.nic->ops->poll(net.nic, RX_BUDGET);
     uint64_t now = time_ns();
     link_poll(now);
+    if (net.retransmitted != net.node.stats.retransmitted) {
+        net.retransmitted = net.node.stats.retransmitted;
+        switch_give_way();
+    }
     if (now >= discovery_next())
         discovery_poll(now, net.address != 0);
     if (now >= net.lwip_due)

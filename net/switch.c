@@ -11,10 +11,22 @@
 #define ARP_INTERVAL 500000000ull // of what all ports together say to our stack
 #define ARP_BURST    8u
 
+// All ports together, towards the wire, from when a frame of a link was lost there (docs/architecture.md).
+#define WIRE_MOST      125000000ull // bytes a second: 1 Gb/s. From there on there is no limit
+#define WIRE_LEAST     1500000ull
+#define WIRE_EPISODE   20000000ull  // ns: frames lost within it are one loss
+#define WIRE_RECOVERY  100000000ull // ns without a loss: a 32nd more
+#define WIRE_BURST_NS  1000000ull
+#define WIRE_BURST_MIN (2 * SWITCH_FRAME_MAX)
+
+struct bucket {
+    uint64_t credit, ns; // bytes that may be sent, and as of when
+};
+
 struct switch_port {
     struct switch_config config;
     struct switch_stats stats;
-    uint64_t credit, credit_ns; // bytes that may be sent, and as of when
+    struct bucket bucket;
     unsigned first, count;
     uint16_t sizes[SWITCH_QUEUE];
     uint8_t frames[SWITCH_QUEUE][SWITCH_FRAME_MAX];
@@ -28,6 +40,10 @@ static struct {
     void (*to_stack)(const uint8_t *frame, size_t size);
     bool (*in_use)(uint32_t address);
     struct limit arps;
+    uint64_t wire_rate; // bytes a second; 0: no limit
+    struct bucket wire_bucket;
+    uint64_t lost_ns, grown_ns;
+    bool crowding;                   // frames of ports went to the wire since the last loss
     uint8_t frame[SWITCH_FRAME_MAX]; // put together from pieces
 } sw;
 
@@ -45,6 +61,8 @@ void switch_start(struct nic *nic, const uint8_t mac[6])
 {
     sw.nic = nic;
     memcpy(sw.mac, mac, 6);
+    sw.wire_rate = 0;
+    sw.crowding = false;
 }
 
 void switch_to_stack(void (*input)(const uint8_t *frame, size_t size))
@@ -87,8 +105,7 @@ enum status switch_add(const struct switch_config *config, struct switch_port **
     if (!p)
         return ERR_NOMEM;
     p->config = *config;
-    p->credit = burst(config->rate);
-    p->credit_ns = time_ns();
+    p->bucket = (struct bucket){burst(config->rate), time_ns()};
     sw.ports[sw.count++] = p;
     if (sw.nic && sw.nic->ops->promiscuous)
         sw.nic->ops->promiscuous(sw.nic, true);
@@ -168,21 +185,55 @@ static void to_ports(const struct switch_port *from, const uint8_t *frame, size_
 
 // --- frames from ports ---
 
-/// Lets the port's credit grow with time. False: it has to wait.
-static bool within_rate(struct switch_port *port, size_t size)
+/// Lets the credit grow with time, to `most`. False: it is not enough yet.
+static bool enough(struct bucket *b, uint64_t rate, uint64_t most, size_t size)
 {
-    uint64_t rate = port->config.rate;
-    if (rate == 0)
-        return true;
-    uint64_t now = time_ns(), passed = now - port->credit_ns, most = burst(rate);
+    uint64_t now = time_ns(), passed = now - b->ns;
     if (passed > 1000000000u)
         passed = 1000000000u;
     uint64_t grown = rate / 1000 * passed / 1000000; // no overflow: at most a second of it
     if (grown) {
-        port->credit = port->credit + grown < most ? port->credit + grown : most;
-        port->credit_ns = now;
+        b->credit = b->credit + grown < most ? b->credit + grown : most;
+        b->ns = now;
     }
-    return port->credit >= size;
+    return b->credit >= size;
+}
+
+static bool within_rate(struct switch_port *port, size_t size)
+{
+    uint64_t rate = port->config.rate;
+    return rate == 0 || enough(&port->bucket, rate, burst(rate), size);
+}
+
+void switch_give_way(void)
+{
+    uint64_t now = time_ns();
+    if (!sw.crowding || (sw.wire_rate && now - sw.lost_ns < WIRE_EPISODE))
+        return;
+    uint64_t half = (sw.wire_rate ? sw.wire_rate : WIRE_MOST) / 2;
+    sw.wire_rate = half > WIRE_LEAST ? half : WIRE_LEAST;
+    sw.lost_ns = sw.grown_ns = now;
+    sw.crowding = false;
+}
+
+uint64_t switch_wire_rate(void)
+{
+    uint64_t now = time_ns();
+    while (sw.wire_rate && now - sw.grown_ns >= WIRE_RECOVERY) {
+        sw.grown_ns += WIRE_RECOVERY;
+        sw.wire_rate += sw.wire_rate / 32;
+        if (sw.wire_rate >= WIRE_MOST)
+            sw.wire_rate = 0;
+    }
+    return sw.wire_rate;
+}
+
+static bool within_wire_rate(size_t size)
+{
+    if (__builtin_expect(!sw.wire_rate, true))
+        return true;
+    uint64_t rate = switch_wire_rate(), most = rate / (1000000000u / WIRE_BURST_NS);
+    return rate == 0 || enough(&sw.wire_bucket, rate, most > WIRE_BURST_MIN ? most : WIRE_BURST_MIN, size);
 }
 
 /// May a guest's frame join those that wait in the NIC's ring?
@@ -198,9 +249,14 @@ static enum status to_wire(const uint8_t *frame, size_t size)
 {
     if (!sw.nic)
         return ERR_LINK_DOWN;
-    if (!wire_is_free())
+    if (!wire_is_free() || !within_wire_rate(size))
         return ERR_BUSY;
-    return sw.nic->ops->send(sw.nic, &(struct nic_piece){frame, size}, 1);
+    enum status s = sw.nic->ops->send(sw.nic, &(struct nic_piece){frame, size}, 1);
+    if (s == OK) {
+        sw.crowding = true;
+        sw.wire_bucket.credit -= sw.wire_rate ? size : 0;
+    }
+    return s;
 }
 
 /// May our own stack see a port's frame?
@@ -245,7 +301,7 @@ enum status switch_send(struct switch_port *port, const struct nic_piece *pieces
         return ERR_BUSY;
     }
     if (port->config.rate)
-        port->credit -= size;
+        port->bucket.credit -= size;
     port->stats.sent++;
     port->stats.sent_bytes += size;
     to_ports(port, sw.frame, size);

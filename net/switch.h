@@ -7,7 +7,7 @@
 // Invariants: a guest's frame leaves with the address of its port or not at all, and names no IPv4 address as
 // its own that a link needs; a port can neither give this machine an address nor fill its ARP table; no port
 // ever sends or receives a frame of a link; a link's frame always finds room in the NIC's ring, and few
-// guests' before it.
+// guests' before it; where links lose frames, guests send less.
 #pragma once
 #include "rt/nic.h"
 #include "rt/status.h"
@@ -56,6 +56,12 @@ MUST_CHECK enum status switch_send(struct switch_port *port, const struct nic_pi
 const uint8_t *switch_first(const struct switch_port *port, size_t *size);
 void switch_drop(struct switch_port *port);
 struct switch_stats switch_stats(const struct switch_port *port);
+/// A frame of a link was lost on the wire. If guests' frames were there, too, all ports together send half as
+/// much from now on (once in 20 ms, not less than 1.5 MB/s), and more again as time goes by: so guests that
+/// send more than the LAN or a remote takes do not make the links lose their frames.
+void switch_give_way(void);
+/// What that is at present, bytes a second; 0: no limit.
+uint64_t switch_wire_rate(void);
 /// The n-th port, NULL behind the last; its name (for the console).
 const struct switch_port *switch_get(unsigned n);
 const char *switch_name(const struct switch_port *port);

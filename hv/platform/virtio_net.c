@@ -12,6 +12,7 @@
 #define DEVICE_ID   1u
 #define ETHERNET    0x0200u
 #define MERGE_MAX   64u // buffers for one frame
+#define AT_ONCE     64u // frames sent for one notification: no exit lasts longer than a slice
 
 enum { RECEIVE, TRANSMIT, QUEUES };
 
@@ -65,10 +66,10 @@ static void transmit(struct virtio_net *n)
     struct virtqueue *q = &n->pci.queues[TRANSMIT];
     struct virtqueue_chain chain;
     n->held = false;
-    for (unsigned i = 0; i < VIRTQUEUE_MAX && virtqueue_first(q, &n->pci.memory, &chain); i++) {
-        size_t size = frame_of(n, &chain);
-        if (size && n->ops.send(n->ops.ctx, n->frame, size) == ERR_BUSY) {
-            n->held = true;
+    for (unsigned i = 0; virtqueue_first(q, &n->pci.memory, &chain); i++) {
+        size_t size = i < AT_ONCE ? frame_of(n, &chain) : 0;
+        if (i == AT_ONCE || (size && n->ops.send(n->ops.ctx, n->frame, size) == ERR_BUSY)) {
+            n->held = true; // the rest when the guest is looked at the next time
             break;
         }
         virtqueue_take(q);

@@ -187,5 +187,8 @@ void guest_nics_print(void)
     }
     if (!switch_get(0))
         log_info("nics", "no guest has a virtual NIC");
+    if (switch_wire_rate())
+        log_info("nics", "links lose frames: guests send %llu KB/s to the wire at most",
+                 (unsigned long long)switch_wire_rate() / 1000);
     net_unlock();
 }

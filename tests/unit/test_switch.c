@@ -445,6 +445,57 @@ static void a_rate_is_kept(void **state)
     assert_true(switch_stats(c).held > 0);
 }
 
+/// Bytes that both ports get onto the wire in so many ms, sending without end.
+static size_t crowd(unsigned ms)
+{
+    static uint8_t f[SWITCH_FRAME_MAX];
+    unsigned before = on_wire;
+    for (unsigned i = 0; i < 10 * ms; i++) {
+        for (unsigned n = 0; n < 2; n++) {
+            make(f, far_mac, n ? b_mac : a_mac, 0x88cc, sizeof f - 14);
+            for (unsigned at_once = 0; at_once < 100 && send(n ? b : a, f, sizeof f) == OK; at_once++)
+                ;
+        }
+        host_time_advance_ns(100000);
+    }
+    return (on_wire - before) * sizeof f;
+}
+
+/// A wire that loses what is more than 20 MB/s, of whoever it is.
+static void guests_send_less_where_links_lose_frames(void **state)
+{
+    (void)state;
+    switch_give_way(); // nothing of the guests' was there
+    assert_int_equal(switch_wire_rate(), 0);
+    assert_int_equal(crowd(1), 10 * 200 * SWITCH_FRAME_MAX); // as much as they like
+    switch_give_way();
+    switch_give_way(); // the same loss
+    assert_int_equal(switch_wire_rate(), 62500000);
+    assert_in_range(crowd(10), 600000, 700000);
+    assert_int_equal(switch_stats(a).sent + switch_stats(b).sent, on_wire);
+    size_t sum = 0;
+    unsigned losses = 0;
+    for (unsigned i = 0; i < 500; i++) {
+        size_t bytes = crowd(10);
+        sum += bytes;
+        if (bytes > 200000) {
+            switch_give_way();
+            losses++;
+        }
+    }
+    assert_in_range(sum / 5, 12000000, 20000000); // bytes a second: they use what there is
+    assert_in_range(losses, 2, 8);
+    for (unsigned i = 0; i < 20; i++) {
+        host_time_advance_ns(25000000);
+        (void)crowd(5);
+        switch_give_way();
+    }
+    assert_int_equal(switch_wire_rate(), 1500000); // and never nothing
+    host_time_advance_ns(20000000000ull);
+    assert_int_equal(switch_wire_rate(), 0);
+    assert_true(crowd(1) > 1000000);
+}
+
 static void addresses_are_one_ports(void **state)
 {
     (void)state;
@@ -483,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(links_keep_room_in_the_ring, setup, teardown),
         cmocka_unit_test_setup_teardown(links_go_before_guests, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rate_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(guests_send_less_where_links_lose_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(addresses_are_one_ports, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
