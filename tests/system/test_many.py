@@ -66,18 +66,20 @@ def resets(lab, number):
 
 
 def test_two_hosts_three_guests(lab):
-    """Two guests on one host, one on another (and one that gets what it is given), one remote, with keys. Nobody sees what is another's, or lent to
+    """Two guests on one host, one on another (and one that gets what it is given), two remotes, with keys. Nobody sees what is another's, or lent to
     another's host; who asks for it is told who has it, and gets it when its owner's guest has stopped, or its owner has no power any more. What a
     guest was given on the console it has again when it starts again. (A host that lies about its name: test_sealed.py.)"""
     devices = ["nvme", "edu", "serial", "testdev"]
     second_ini = "[node]\nname = host2\nrole = host\naddress = 10.7.0.3/24\n" + \
         section("third", "probe", [SERIAL, EDU, TESTDEV], cmdline="loop=8", wait=2, bus="flat") + section("fourth", "mayfly", [], cmdline="end=stay")
-    description = pair.description([section("first", "watch", [EDU], wait=2, bus="flat"), section("second", "probe", [NVME], cmdline="loop=8", bus="flat")],
+    description = pair.description([section("first", "watch", [EDU], wait=2, bus="flat"), section("second", "probe", [NVME, "remote2/0000:00:07.0"], cmdline="loop=8", bus="flat")],
                                    devices, elves=["watch", "probe"])
     description["host"]["host2"] = {"lan": "lan", "ini": second_ini, "ips": pair.IPS, "start": False,
                                     "files": {f"{e}.elf": f"build/guests/{e}.elf" for e in ("probe", "mayfly")}}
     remote = description["remote"]["remote1"]
     remote["ini"] = remote["ini"].replace("lend = 0000:00:07.0", "lend = 0000:00:07.0 to host1").replace("lend = 0000:00:05.0", "lend = 0000:00:05.0 to host1 host2")
+    ini = "[node]\nname = remote2\nrole = remote\naddress = 10.7.0.4/24\nlend = 0000:00:07.0\n"  # the same device at the same place
+    description["remote"]["remote2"] = dict(remote, ini=ini, devices=["pci-testdev,addr=7"], args=[])
     l = lab(dict(description, lab={"security": "keys"}))
     pair.prepare(l)
     l.start()
@@ -94,9 +96,9 @@ def test_two_hosts_three_guests(lab):
 
     # each worked its own, and met nothing of the others'
     second, third = pair.guest_lines(host1, "second"), pair.guest_lines(host2, "third")
-    for lines, own, absent in ((second, "nvme", "edu serial"), (third, "serial", "edu nvme testdev")):
+    for lines, own, absent in ((second, "nvme testdev", "edu serial"), (third, "serial", "edu nvme testdev")):
         assert [line for line in lines if "FAILED" in line] == []
-        assert [line for line in lines if line.startswith(f"probe: {own}.")]
+        assert all([line for line in lines if line.startswith(f"probe: {name}.")] for name in own.split())
         for name in absent.split():
             assert f"probe: {name} = absent ok" in lines, (name, lines)
     assert not host1.console.seen(r"first\| watch: (nvme|edu (gone|wrong))")
@@ -117,7 +119,7 @@ def test_two_hosts_three_guests(lab):
     host2.console.expect("fourth: stopped: stopped from the console", 60)
     host2.console.send("start fourth\r")
     host2.console.expect(r"fourth\| mayfly: 1234:11e8 works", 60)
-    assert 'guest "fourth" 01:00.0 (slot 1)  attached; guest "third" when it starts' in pair.ask(host2, "devices", r"07\.0 .*free")
+    assert 'guest "fourth" 01:00.0 (slot 1)  attached; guest "third" when it starts' in pair.ask(host2, "devices", r"remote1/0000:00:07\.0 ")
 
     # now the first host's guest is the one that has to start without it; until the second host has no power
     host1.console.mark()
@@ -131,6 +133,10 @@ def test_two_hosts_three_guests(lab):
     host1.console.expect(r"first\| watch: edu here", 60)
     assert resets(l, 5) > before
     assert owners(l) == {4: "free", 5: "attached by host1", 6: "free", 7: "free"}
+    # and a remote that no guest uses has no link any more
+    until(l["remote2"], r"host1 says goodbye: no guest uses this remote any more")
+    assert re.search(r'remote "remote2" 10\.7\.0\.4: no guest that runs needs it.*\n.*remote2/0000:00:07\.0 .* free; guest "second" when it starts',
+                     pair.ask(host1, "devices", r"remote2/0000:00:07\.0"))
 
 
 ROUNDS = 50  # of four guests
