@@ -7,21 +7,23 @@ usage: [TEST=name] [SIDE=n] tools/run-tests.py KIND...
 The binaries are already made (the Makefile does that). A unit test binary counts one per cmocka test, a fuzzer counts one, a
 system test counts one per pytest test. A binary that dies (sanitizer, signal) counts as one failure more. Logs: build/test/.
 
-System tests run SIDE at a time: a laboratory waits for its clocks and its network for half of its time. One more than there are
-processors, if nothing is said.
+Unit tests and fuzzers run one a processor. System tests run SIDE at a time: a laboratory waits for its clocks and its network for
+half of its time. One more than there are processors, if nothing is said.
 """
 import os
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 import xml.etree.ElementTree as ET
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(ROOT, "build", "test")
 FUZZ_RUNS = 20000
 WANTED = os.environ.get("TEST", "")
-SIDE = os.environ.get("SIDE") or str(len(os.sched_getaffinity(0)) + 1)
+PROCESSORS = len(os.sched_getaffinity(0))
+SIDE = os.environ.get("SIDE") or str(PROCESSORS + 1)
 
 
 def sources(folder, prefix):
@@ -54,10 +56,15 @@ def report(good, kind, name, note, text=""):
         print("\n".join("    " + line for line in text.strip().splitlines()[-60:]), flush=True)
 
 
+def all_of(names, one):
+    """one(name) for each, a processor each; the results in the order of names, each as soon as it and those before it are there."""
+    with ThreadPoolExecutor(PROCESSORS) as pool:
+        yield from zip(names, pool.map(one, names))
+
+
 def unit():
     passed = failed = 0
-    for name in sources("tests/unit", "test_"):
-        code, text, _ = run(name, [os.path.join("build/unit", name)], 300)
+    for name, (code, text, _) in all_of(sources("tests/unit", "test_"), lambda name: run(name, [os.path.join("build/unit", name)], 300)):
         ok = len(re.findall(r"^\[       OK \]", text, re.M))
         bad = len(set(re.findall(r"^\[  (?:FAILED|ERROR )  \] (\S+)$", text, re.M)))
         if code != 0 and bad == 0 or code == 0 and ok == 0:
@@ -67,18 +74,23 @@ def unit():
     return passed, failed
 
 
+def fuzz_one(name):
+    corpus = os.path.join(LOGS, "corpus", name)
+    subprocess.run(["rm", "-rf", corpus], check=True)
+    os.makedirs(corpus)
+    maker = os.path.join(ROOT, "tests/fuzz", "seeds_" + name[5:] + ".py")
+    if os.path.exists(maker):
+        code, text, log = run(name + "-seeds", ["/usr/bin/python3", maker, corpus], 60)
+        if code != 0:
+            return code, text, log
+    command = [os.path.join("build/fuzz", name), f"-runs={FUZZ_RUNS}", "-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-len_control=0",
+               "-max_len=2048", f"-artifact_prefix={LOGS}/", "-print_final_stats=1", corpus]
+    return run(name, command, 300)
+
+
 def fuzz():
     passed = failed = 0
-    for name in sources("tests/fuzz", "fuzz_"):
-        corpus = os.path.join(LOGS, "corpus", name)
-        subprocess.run(["rm", "-rf", corpus], check=True)
-        os.makedirs(corpus)
-        maker = os.path.join(ROOT, "tests/fuzz", "seeds_" + name[5:] + ".py")
-        code, text, log = (0, "", "") if not os.path.exists(maker) else run(name + "-seeds", ["/usr/bin/python3", maker, corpus], 60)
-        if code == 0:
-            command = [os.path.join("build/fuzz", name), f"-runs={FUZZ_RUNS}", "-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-len_control=0",
-                       "-max_len=2048", f"-artifact_prefix={LOGS}/", "-print_final_stats=1", corpus]
-            code, text, log = run(name, command, 300)
+    for name, (code, text, log) in all_of(sources("tests/fuzz", "fuzz_"), fuzz_one):
         good = code == 0
         passed, failed = passed + good, failed + (not good)
         report(good, "fuzz", name, f"{FUZZ_RUNS} runs" if good else f"see {os.path.relpath(log, ROOT)}", text)
