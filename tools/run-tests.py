@@ -8,7 +8,7 @@ The binaries are already made (the Makefile does that). A unit test binary count
 system test counts one per pytest test. A binary that dies (sanitizer, signal) counts as one failure more. Logs: build/test/.
 
 Unit tests and fuzzers run one a processor. System tests run SIDE at a time: a laboratory waits for its clocks and its network for
-half of its time. One more than there are processors, if nothing is said.
+some of its time. As many as there are processors, if nothing is said.
 """
 import os
 import re
@@ -23,7 +23,7 @@ LOGS = os.path.join(ROOT, "build", "test")
 FUZZ_RUNS = 20000
 WANTED = os.environ.get("TEST", "")
 PROCESSORS = len(os.sched_getaffinity(0))
-SIDE = os.environ.get("SIDE") or str(PROCESSORS + 1)
+SIDE = os.environ.get("SIDE") or str(PROCESSORS)
 
 
 def sources(folder, prefix):

@@ -58,10 +58,10 @@ class BochsMachine(Machine):
         # 'slowdown' keeps an idle machine's clock from running away from the other machines'; 'steady' from running faster at any moment;
         # 'none' is for counting instructions
         sync, env = self.spec.get("sync", "slowdown"), None
-        if sync == "steady":
+        if sync != "none" and nic == "e1000":
             if not os.path.exists(_CLOCK):
                 raise LabError(f"{self.name}: {os.path.relpath(_CLOCK, ROOT)} is missing: run 'make'")
-            sync, env = "slowdown", dict(os.environ, LD_PRELOAD=_CLOCK)
+            sync, env = "slowdown", dict(os.environ, LD_PRELOAD=_CLOCK, FARBUS_CLOCK=sync)
         rc = self.lab.path(f"{self.name}.bochsrc")
         with open(rc, "w", encoding="utf-8") as f:
             f.write(_RC.format(
