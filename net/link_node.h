@@ -77,7 +77,10 @@ struct link_pending {
 /// What a node with keys has beside its links.
 struct link_sealing {
     struct link_pending pending[LINK_PENDING];
-    struct limit mac, handshake, sources[LINK_SOURCES], complaints;
+    // [1]: of addresses where a session was lately, so that a flood from made-up ones does not keep it from
+    // beginning anew
+    struct limit mac[2], handshake[2], sources[LINK_SOURCES], complaints;
+    uint32_t known[LINK_POOL], known_next;      // those addresses; which is replaced next
     uint8_t out[WIRE_FRAME_MAX + CRYPTO_SLACK]; // one frame on its way through a seal
     uint8_t in[WIRE_FRAME_MAX + CRYPTO_SLACK];
 };

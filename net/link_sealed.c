@@ -75,6 +75,15 @@ static bool mac_right(const uint8_t key[CRYPTO_KEY], const void *frame, size_t s
     return crypto_equal(mac, (const uint8_t *)frame + size - sizeof mac, sizeof mac);
 }
 
+/// Was there a session with this address lately? Index into the limits.
+static unsigned is_known(const struct link_sealing *k, uint32_t peer)
+{
+    for (unsigned i = 0; i < LINK_POOL; i++)
+        if (k->known[i] == peer)
+            return 1;
+    return 0;
+}
+
 // --- host ---
 
 enum status link_sealed_hello(struct link *l, const struct wire_frame *plain)
@@ -109,7 +118,7 @@ static void hello_ack(struct link_node *n, const struct carrier *carrier, uint32
     struct link *l = link_connecting(n, peer, frame->epoch);
     if (l == NULL || l->hello.size == 0)
         return; // a repetition of one that was taken
-    if (!limit_take(&n->sealing.mac, now, MAC_INTERVAL, MAC_BURST)) {
+    if (!limit_take(&n->sealing.mac[1], now, MAC_INTERVAL, MAC_BURST)) {
         n->stats.limited++;
         return;
     }
@@ -117,7 +126,7 @@ static void hello_ack(struct link_node *n, const struct carrier *carrier, uint32
         n->stats.forged++;
         return;
     }
-    if (!limit_take(&n->sealing.handshake, now, HANDSHAKE_INTERVAL, HANDSHAKE_BURST)) {
+    if (!limit_take(&n->sealing.handshake[1], now, HANDSHAKE_INTERVAL, HANDSHAKE_BURST)) {
         n->stats.limited++;
         return;
     }
@@ -327,7 +336,8 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     if (n->accept == NULL)
         return; // not a remote
     n->stats.hellos++;
-    if (!limit_take(&k->mac, now, MAC_INTERVAL, MAC_BURST)) {
+    unsigned known = is_known(k, peer);
+    if (!limit_take(&k->mac[known], now, MAC_INTERVAL, MAC_BURST)) {
         n->stats.limited++;
         return;
     }
@@ -346,7 +356,7 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     if (link_find(n, peer, frame->epoch) != NULL)
         return; // a repetition that was on its way when the session began
     if (!limit_take(&k->sources[(peer ^ peer >> 24) % LINK_SOURCES], now, SOURCE_INTERVAL, SOURCE_BURST) ||
-        !limit_take(&k->handshake, now, HANDSHAKE_INTERVAL, HANDSHAKE_BURST)) {
+        !limit_take(&k->handshake[known], now, HANDSHAKE_INTERVAL, HANDSHAKE_BURST)) {
         n->stats.limited++;
         return;
     }
@@ -385,6 +395,8 @@ static struct link *confirmed(struct link_node *n, const struct carrier *carrier
     l->seal = p->seal;
     l->sealed = true;
     link_agree(l, p->frame_max, p->capabilities);
+    if (!is_known(&n->sealing, p->peer))
+        n->sealing.known[n->sealing.known_next++ % LINK_POOL] = p->peer;
     crypto_wipe(p, sizeof *p);
     if (s != OK) {
         n->stats.refused++;

@@ -572,6 +572,21 @@ static void test_floods(void **state)
     sim_run(2000 * MS, MS, NULL);
     assert_int_equal(t.remote_ups, 2);
     assert_int_equal(link_state(t.host), LINK_UP);
+
+    for (unsigned i = 0; i < 20000; i++) {
+        if (i == 10000)
+            pair_boot_host(); // and in the middle of one: the remote knows its address
+        if (i % 2 == 0) {
+            say(REMOTE, 9000 + i, hello.bytes, hello.size);
+        } else {
+            junk[40] = (uint8_t)i;
+            say(REMOTE, 9000 + i, junk, sizeof junk);
+        }
+        if (i % 20 == 19)
+            sim_run(MS, MS, NULL);
+    }
+    assert_int_equal(t.remote_ups, 3);
+    assert_int_equal(link_state(t.host), LINK_UP);
     sim_stop();
 }
 
