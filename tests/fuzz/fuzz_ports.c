@@ -5,13 +5,44 @@
 // LINK: hv/platform/iommu.c hv/platform/iommu_fault.c hv/platform/iommu_queue.c hv/platform/iommu_walk.c
 // LINK: hv/bus/interrupts.c hv/bus/transact.c hv/platform/io_space.c hv/platform/pci_host.c net/wire.c
 // A hostile guest and its root ports: any configuration writes to ports and to what is behind them, while
-// functions come, go, are reset, attached and detached. Whatever happens: a BAR is decoded only while its
-// function is in its slot with the link up and the port passes all of it; what leaves the host is
-// well-formed; the guest's address space is as before when the guest is gone.
+// functions come, go, are reset, attached and detached, and handed to another guest and back. Whatever
+// happens: a BAR is decoded only while its function is in its slot with the link up and the port passes all
+// of it; a function is one guest's at most, in one slot, and nobody waits for what no guest has; what leaves
+// the host is well-formed; the guest's address space is as before when the guest is gone.
 #include "tests/unit/bus_fixture.h"
+
+/// The guest that has slots and no lines.
+static struct {
+    struct io_space io;
+    struct guest_pci pci;
+    struct bus_guest *bus;
+} other;
+
+static void check_owners(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned owners = 0;
+        bool waits;
+        for (unsigned k = 0; k < assoc_count(); k++) {
+            const struct remote_fn *fn = assoc_get(k);
+            if (fn->state == ASSOC_FREE || fn->at.devfn != fx.devices[i].at.devfn)
+                continue;
+            owners++;
+            if (fn->port->fn != fn || fn->port->guest != fn->guest || !fn->guest->claims)
+                abort();
+        }
+        for (unsigned n = 0; guests_wishing(&fx.devices[i], n, &waits); n++) {
+            if (waits && owners == 0)
+                abort();
+        }
+        if (owners > 1)
+            abort();
+    }
+}
 
 static void check(void)
 {
+    check_owners();
     for (unsigned i = 0; i < assoc_count(); i++) {
         const struct remote_fn *fn = assoc_get(i);
         for (unsigned b = 0; fn->state != ASSOC_FREE && b < 6; b++) {
@@ -36,6 +67,7 @@ static void check(void)
 /// Loss and return of remotes, hand-over, time.
 static void happen(uint8_t what, uint8_t which)
 {
+    struct bus_guest *guest = which & 2 ? other.bus : fx.guest;
     switch (what % 10) {
     case 0:
         if (fake.connected && fake.link.state == LINK_UP)
@@ -58,17 +90,17 @@ static void happen(uint8_t what, uint8_t which)
         }
         break;
     case 4:
-        (void)!bus_guest_detach(fx.guest, &fx.devices[which % 2]);
+        (void)!bus_guest_detach(guest, &fx.devices[which % 2]);
         break;
     case 5:
-        (void)!bus_guest_attach(fx.guest, &fx.devices[which % 2]);
+        (void)!bus_guest_attach(guest, &fx.devices[which % 2]);
         break;
     case 6: // its guest ends, and starts again
-        bus_guest_stop(fx.guest);
+        bus_guest_stop(guest);
         break;
     case 7:
-        bus_guest_claim(fx.guest);
-        bus_guest_start(fx.guest);
+        bus_guest_claim(guest);
+        bus_guest_start(guest);
         break;
     case 8:
         host_time_advance_ns((uint64_t)which * 100000000);
@@ -111,6 +143,7 @@ static void step(const uint8_t p[8])
         break;
     default:
         bus_guest_collect(fx.guest);
+        bus_guest_collect(other.bus);
         break;
     }
 }
@@ -122,6 +155,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fixture_clear();
     fixture_layout = BOOT_BUS_PORTS;
     fixture_guest();
+    memset(&other, 0, sizeof(other));
+    if (guest_pci_init(&other.pci, &other.io) != OK ||
+        bus_guest_add("h", BOOT_BUS_PORTS, NULL, 0, &other.io, &other.pci, &other.bus) != OK)
+        abort();
+    bus_guest_start(other.bus);
     if (data[0] & 1) { // there before the guest is
         fake_announce(PEER, BOOT_ID, 2);
         fake_up();
@@ -138,6 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake.silent = false;
     bus_guest_reset(fx.guest);
     check();
+    bus_guest_remove(other.bus);
+    check_owners();
     fixture_end();
     if (fx.io.port_count != 2 || fx.io.mmio_count != 1)
         abort();

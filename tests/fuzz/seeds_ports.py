@@ -6,7 +6,8 @@ import struct
 import sys
 
 PORT_WR, PORT_RD, ECAM_WR, ECAM_RD, MEM, IO, EVENT, COLLECT = range(8)
-DOWN, COME, SETTLE, GONE, DETACH, ATTACH, TIME, SILENT = range(8)
+DOWN, COME, SETTLE, GONE, DETACH, ATTACH, STOP, START, TIME, SILENT = range(10)
+OTHER = 2  # which: that guest's
 
 
 def port_wr(n, offset, value, width=2):
@@ -36,6 +37,9 @@ seeds = {
     "numbers": b"\1" + port_wr(0, 0x18, 0x00FF0000) + port_wr(1, 0x18, 0x00FF0100) + use + behind(255, 0, 0, ECAM_RD),
     "detach": b"\1" + listen + event(DETACH) + look + port_wr(0, 0x78, 0x1429, 1) + look + event(ATTACH) + event(COME) + event(SETTLE) + look,
     "pulled": b"\1" + listen + event(DETACH) + look + event(TIME, 255) + event(COME) + look + event(ATTACH),
+    "handed-over": b"\1" + event(STOP) + event(ATTACH, OTHER) + event(SETTLE) + event(START) + look + event(DETACH, OTHER) + look + event(SETTLE) + use + look,
+    "both-wish": b"\1" + event(DETACH) + look + event(ATTACH, OTHER) + event(SETTLE) + event(STOP, OTHER) + event(START, OTHER) + event(STOP) + event(START) +
+                 event(STOP, OTHER) + look + event(SETTLE) + use,
 }
 for name, data in seeds.items():
     with open(os.path.join(sys.argv[1], name), "wb") as f:
