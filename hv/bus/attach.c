@@ -208,7 +208,8 @@ static void attached(struct remote_fn *fn, const void *body)
 {
     struct wire_attached a;
     memcpy(&a, body, sizeof(a));
-    if (a.handle == 0 || a.handle > WIRE_HANDLE_MAX || a.credits == 0 || !wire_function_valid(&a.info)) {
+    if (a.handle == 0 || a.handle > WIRE_HANDLE_MAX || transact_by_handle(fn->remote, a.handle) ||
+        a.credits == 0 || !wire_function_valid(&a.info)) {
         bus_counts.malformed++;
         give_up(fn, ASSOC_REFUSED, "the remote's answer to ATTACH makes no sense");
         return;

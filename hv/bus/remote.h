@@ -211,6 +211,8 @@ bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void 
                    const void *data, size_t data_size, uint64_t until);
 /// Lets the network move while this CPU waits: the lock is given away in between.
 void transact_wait(void);
+/// The attached function of that handle; NULL: there is none.
+struct remote_fn *transact_by_handle(const struct remote *remote, uint16_t handle);
 /// A record from a remote. Anything unexpected is dropped and counted.
 void transact_record(struct remote *remote, const struct wire_record *rec, const void *body, size_t size);
 /// The epoch is over: whoever waits gets its answer now.

@@ -123,7 +123,7 @@ bool transact_orphaned(const struct remote *remote, const struct boot_pci_addres
 
 // --- what comes from the remote ---
 
-static struct remote_fn *by_handle(struct remote *remote, uint16_t handle)
+struct remote_fn *transact_by_handle(const struct remote *remote, uint16_t handle)
 {
     for (unsigned i = 0; i < assoc_count(); i++) {
         struct remote_fn *fn = assoc_get(i);
@@ -165,7 +165,7 @@ static void completion(struct remote *remote, const struct wire_record *rec, con
     bus_counts.completions++;
     if (t->orphan) {
         t->busy = t->orphan = false;
-        if (by_handle(remote, rec->function))
+        if (transact_by_handle(remote, rec->function))
             offence(remote, "a handle that is another's");
         else
             attach_orphan(remote, rec, size);
@@ -204,7 +204,7 @@ void transact_record(struct remote *remote, const struct wire_record *rec, const
         completion(remote, rec, body, size);
         return;
     }
-    struct remote_fn *fn = by_handle(remote, rec->function);
+    struct remote_fn *fn = transact_by_handle(remote, rec->function);
     if (!fn) {
         bus_counts.unexpected++;
         return;

@@ -548,6 +548,39 @@ static void test_orphan_that_names_anothers_handle(void **state)
     assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
 }
 
+static bool same_handle(struct wire_record *rec, uint8_t *body, size_t *size)
+{
+    if (*size == sizeof(struct wire_attached))
+        ((struct wire_attached *)(void *)body)->handle = rec->function = 11;
+    return true;
+}
+
+/// A remote that gives two functions one handle: what is said of it later would be anybody's.
+static void test_two_of_one_handle(void **state)
+{
+    (void)state;
+    fixture_guest();
+    fake.fns[1].info.vendor = 0; // comes later
+    come_up();
+    assert_int_equal(fn_of(0)->handle, 11);
+    fake.fns[1].info.vendor = 0x1b36;
+    fake.mutate = same_handle;
+    for (unsigned i = 0; i < 3; i++) {
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_settle();
+        fake.fns[1].handle = 0;
+    }
+    assert_int_equal(fn_of(1)->state, ASSOC_REFUSED);
+    assert_int_equal(bus_counters().malformed, 3);
+    assert_non_null(strstr(host_log_last(), "the remote's answer to ATTACH makes no sense"));
+    assert_int_equal(fake.fns[0].detaches, 0);
+    assert_int_equal(fn_of(0)->state, ASSOC_ATTACHED);
+    fake.mutate = NULL;
+    fake_announce(PEER, BOOT_ID, 2);
+    fake_settle();
+    assert_true(bus_guest_ready(fx.guest));
+}
+
 static unsigned devices_lines(void)
 {
     unsigned before = host_log_count();
@@ -626,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_full_link_at_stop),
         T(test_host_goes_down),
         T(test_orphan_that_names_anothers_handle),
+        T(test_two_of_one_handle),
         T(test_console),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
