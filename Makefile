@@ -298,7 +298,7 @@ unit: $(unit_bin) ## unit tests on this machine, with sanitizers (TEST=name: one
 fuzz: $(fuzz_bin) ## each fuzzer for a bounded number of runs with a fixed seed (TEST=name: one)
 	$(Q)$(PYTHON) tools/run-tests.py fuzz
 
-qemu-test: deps ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name)
+qemu-test: deps ## whole machines: the system tests (MACHINE=auto|kvm|bochs TEST=name SIDE=how many at a time)
 	$(Q)+$(MAKE) --no-print-directory all usb
 	$(Q)MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py system
 
