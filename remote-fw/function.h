@@ -5,10 +5,12 @@
 // pointer reaches the device.
 #pragma once
 #include "drivers/pci.h"
+#include "net/limit.h"
 #include "net/wire.h"
 #include "remote-fw/config_mask.h"
 #include "remote-fw/dma.h"
 #include "rt/status.h"
+#include "rt/time.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -132,7 +134,15 @@ struct function {
     uint8_t pending_type;  // 0: none
     bool clean;            // FREE, and reset since anybody last had it
     bool bus_master_told;  // the refusal was logged
+    struct limit said;     // function_may_say
     uint32_t credits_used; // posted requests done since the last REC_CREDIT
     uint64_t credit_overruns;
     struct executor_counters counters;
 };
+
+/// Sentences that a host can cause as often as it likes: 16 at once, one a second. A slow console would keep
+/// other hosts waiting.
+static inline bool function_may_say(struct function *f)
+{
+    return limit_take(&f->said, time_ns(), 1000000000, 16);
+}

@@ -123,9 +123,10 @@ static void set_bus_master(const struct function *f, bool on)
         f->ops->config_write(f->device, PCI_COMMAND, 2, is);
 }
 
-static enum wire_status refused(const struct function *f, enum wire_status status, const char *why)
+static enum wire_status refused(struct function *f, enum wire_status status, const char *why)
 {
-    log_warn("lend", PCI_FORMAT ": bus mastering refused: %s", PCI_ARGS(f->info.at), why);
+    if (function_may_say(f))
+        log_warn("lend", PCI_FORMAT ": bus mastering refused: %s", PCI_ARGS(f->info.at), why);
     return status;
 }
 
@@ -150,7 +151,8 @@ enum wire_status mastering_begin(struct function *f, uint32_t *slots)
     f->dma.master = f->interrupts.mode == INTERRUPTS_MSI || f->interrupts.mode == INTERRUPTS_MSIX;
     f->dma.interval_ns = MASTERING_SOON_NS;
     f->interrupts.round = ROUND_IDLE;
-    log_info("lend", PCI_FORMAT ": may master the bus, within %u pages", PCI_ARGS(f->info.at), *slots);
+    if (function_may_say(f))
+        log_info("lend", PCI_FORMAT ": may master the bus, within %u pages", PCI_ARGS(f->info.at), *slots);
     return CPL_SC;
 }
 

@@ -85,14 +85,17 @@ static void complete_attach(struct server_host *host, struct function *f, uint16
 {
     struct wire_attached a = {.handle = f->handle, .credits = FUNCTION_CREDITS, .info = f->info};
     host->attaches++;
-    log_info("lend", PCI_FORMAT " attached by host \"%s\" (" IP_FORMAT ") as handle %u", PCI_ARGS(f->info.at),
-             host->node, IP_ARGS(host->peer), f->handle);
+    if (function_may_say(f))
+        log_info("lend", PCI_FORMAT " attached by host \"%s\" (" IP_FORMAT ") as handle %u",
+                 PCI_ARGS(f->info.at), host->node, IP_ARGS(host->peer), f->handle);
     complete(host, f->handle, tag, CPL_SC, &a, sizeof a);
 }
 
 static void release(struct function *f, const char *why)
 {
-    log_info("lend", PCI_FORMAT " released by host \"%s\": %s", PCI_ARGS(f->info.at), server_owner(f), why);
+    if (function_may_say(f))
+        log_info("lend", PCI_FORMAT " released by host \"%s\": %s", PCI_ARGS(f->info.at), server_owner(f),
+                 why);
     mastering_end(f);
     interrupts_off(f);
     functions_release(server.functions, f);

@@ -237,6 +237,19 @@ static void attach_read_detach(void **state)
     assert_true(flushes > 0);
 }
 
+/// A host that takes a function and gives it back, for ever: others do not wait for our console.
+static void few_words_for_much_ado(void **state)
+{
+    struct link *h = connect_host(0, "alpha");
+    (void)state;
+    settle();
+    unsigned before = host_log_count();
+    uint64_t since = time_ns();
+    for (unsigned i = 0; i < 300; i++)
+        send_record(h, REC_DETACH, attached(h, 4), 10, NULL, 0);
+    assert_in_range(host_log_count() - before, 17, 18 + (time_ns() - since) / 1000000000);
+}
+
 static void attach_during_reset_waits_for_it(void **state)
 {
     struct link *h = connect_host(0, "alpha");
@@ -499,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(start_resets_and_announces, setup),
         cmocka_unit_test_setup(attach_read_detach, setup),
+        cmocka_unit_test_setup(few_words_for_much_ado, setup),
         cmocka_unit_test_setup(attach_during_reset_waits_for_it, setup),
         cmocka_unit_test_setup(second_host_hears_the_owner, setup),
         cmocka_unit_test_setup(what_is_not_lent_is_not_attached, setup),
