@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -24,8 +25,10 @@ sys.path[:0] = [os.path.join(ROOT, "tools"), os.path.join(ROOT, "tests")]
 from farbuslab import Lab  # noqa: E402
 from farbuslab.choose import choose  # noqa: E402
 
-# Ended from outside: unwind, so that fixtures end their machines.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+# Ended from outside: unwind, so that fixtures end their machines. (A worker of pytest-xdist may run us in a thread that is not
+# its first; its machines die with it.)
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def pytest_report_header(config):
