@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's memory as the DMA of its remote functions reaches it: joins the bus, nested paging's dirty bits
 // and the guest's IOMMU. Must not know which pages are mirrored, or where.
-#include "hv/vm/guest.h"
-#include "rt/cpu.h"
+#include "hv/vm/cpus.h"
 
 static void *on_page(void *ctx, uint64_t gpa)
 {
     struct guest *g = ctx;
     uint64_t room;
-    // Only the CPU that runs the guest may put a piece of RAM in its place; the others come to pages that it
-    // has asked for before.
-    if (cpu_self()->index != g->vcpus[0].cpu && !guest_memory_present(g, gpa))
+    // Only who has the guest's lock may put a piece of RAM in its place; the others come to pages that were asked
+    // for before.
+    if (!guest_locked(g) && !guest_memory_present(g, gpa))
         return NULL;
     return guest_memory_at(g, gpa, &room);
 }
@@ -21,12 +20,15 @@ static bool on_watch(void *ctx, uint64_t gpa)
     if (guest_memory_touch(g, gpa) != OK)
         return false;
     g->watched = true;
+    guest_still(g);
     return guest_virt->map_watch(g->map, gpa);
 }
 
 static bool on_dirty(void *ctx, uint64_t gpa)
 {
-    return guest_virt->map_dirty(((struct guest *)ctx)->map, gpa);
+    struct guest *g = ctx;
+    guest_still(g); // what is read from the page after this is what the bit told of
+    return guest_virt->map_dirty(g->map, gpa);
 }
 
 static void on_settle(void *ctx)

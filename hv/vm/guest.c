@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's life: made from its section of farbus.ini, started when its devices are there (or its patience is
-// over), reset, stopped. Invariant: its vCPUs are touched only by the CPU that runs them (guest_tend);
-// everybody else leaves a request.
+// over), reset, stopped. Invariant: that is done by the CPU of its first vCPU (guest_tend), and while no other CPU
+// runs it; everybody else leaves a request.
 #include "hv/vm/guest.h"
 #include "drivers/cmos.h"
 #include "hv/platform/machine.h"
+#include "hv/vm/cpus.h"
 #include "hv/vm/cpuid.h"
 #include "hv/vm/msr.h"
 #include "hv/vm/sched.h"
@@ -105,7 +106,7 @@ static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vect
             lapic_init(&v->lapic);
             v->sipi_pending = false;
             atomic_store(&v->state, VCPU_WAIT_SIPI);
-            atomic_fetch_or(&v->attention, ATTENTION_LEAVE);
+            vcpu_attend(v, ATTENTION_LEAVE);
         }
         break;
     case IPI_STARTUP: // taken while waiting only (SDM vol. 3, 9.4.3)
@@ -115,10 +116,11 @@ static void on_ipi(void *ctx, uint32_t apic_id, enum ipi_kind kind, uint8_t vect
         }
         break;
     }
-    atomic_fetch_or(&v->attention, ATTENTION_EVENT);
-    // A guest's vCPUs share a CPU: who sends gives way, for it may wait for who was sent to.
-    if (g->running && g->running != v)
-        atomic_fetch_or(&g->running->attention, ATTENTION_LEAVE);
+    vcpu_attend(v, ATTENTION_EVENT);
+    // When the two share a CPU, who sends gives way, for it may wait for who was sent to.
+    struct vcpu *sender = g->running[cpu_self()->index];
+    if (sender && sender != v && sender->cpu == v->cpu)
+        atomic_fetch_or(&sender->attention, ATTENTION_LEAVE);
 }
 
 static void on_eoi(void *ctx, uint8_t vector)
@@ -155,7 +157,7 @@ static void on_message(void *ctx, const struct interrupt_message *m)
             v->nmi_pending = true;
         else if (m->delivery <= LOWEST && m->vector >= 16)
             lapic_set_irr(&v->lapic, m->vector, m->level);
-        atomic_fetch_or(&v->attention, ATTENTION_EVENT);
+        vcpu_attend(v, ATTENTION_EVENT);
         if (m->delivery == LOWEST)
             return;
     }
@@ -202,9 +204,12 @@ static void on_bus_line(void *ctx, unsigned gsi, bool high)
 void guest_attention(void *ctx)
 {
     struct guest *g = ctx;
-    for (uint32_t i = 0; i < g->config->cpus; i++)
-        atomic_fetch_or(&g->vcpus[i].attention, ATTENTION_LEAVE);
-    sched_kick(g->index);
+    uint32_t first = g->vcpus[0].cpu;
+    for (uint32_t i = 0; i < g->config->cpus; i++) {
+        if (g->vcpus[i].cpu == first || &g->vcpus[i] == g->running[cpu_self()->index])
+            atomic_fetch_or(&g->vcpus[i].attention, ATTENTION_LEAVE);
+    }
+    sched_kick(first);
 }
 
 static void on_iommu_written(void *ctx, uint64_t gpa)
@@ -286,7 +291,7 @@ static enum status build_vcpu(struct guest *g, uint32_t index)
     struct vcpu *v = &g->vcpus[index];
     v->guest = g;
     v->index = index;
-    v->cpu = sched_cpu_of(g->index);
+    v->cpu = sched_cpu_of(g->index, index);
     v->lapic.bus_divisor = 1;
     cpuid_reset(v);
     v->decode_cache = calloc(1, emulate_cache_size());
@@ -345,6 +350,7 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     }
     g->config = config;
     g->index = index;
+    g->spread = config->cpus > 1 && cpu_count() > 1;
     g->waiting_ns = time_ns();
     enum status s = build(g);
     if (s == OK)
@@ -360,12 +366,13 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     bus_guest_interrupts(
         g->bus, &(struct bus_interrupts){
                     .message = on_message, .line = on_bus_line, .attention = guest_attention, .ctx = g});
+    char where[32];
     guests[index] = g;
     if (index >= guest_count)
         guest_count = index + 1;
-    log_info(config->name, "%llu MiB, %u vCPU on CPU %u, %u remote function%s",
+    log_info(config->name, "%llu MiB, %u vCPU on %s, %u remote function%s",
              (unsigned long long)(config->memory >> 20), (unsigned)config->cpus,
-             (unsigned)sched_cpu_of(index), (unsigned)config->device_count,
+             guest_where(g, where, sizeof where), (unsigned)config->device_count,
              config->device_count == 1 ? "" : "s");
     return OK;
 }
@@ -391,7 +398,7 @@ void guest_start_waiting(struct guest *g)
 {
     for (uint32_t i = 1; i < g->config->cpus; i++) {
         struct vcpu *v = &g->vcpus[i];
-        if (atomic_load(&v->state) != VCPU_WAIT_SIPI || !v->sipi_pending)
+        if (v->cpu != cpu_self()->index || atomic_load(&v->state) != VCPU_WAIT_SIPI || !v->sipi_pending)
             continue;
         struct vcpu_start start;
         start_real_mode(v->sipi_vector, &start);
@@ -492,6 +499,8 @@ static void carry_out(struct guest *g, uint32_t requests)
 
 void guest_tend(struct guest *g)
 {
+    if (guest_wants_out(g) && !guest_alone(g))
+        return; // the others end their slices first
     uint32_t requests = atomic_exchange(&g->requests, 0);
     if (requests)
         carry_out(g, requests);

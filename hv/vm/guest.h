@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest: memory, devices, vCPUs, and its life (waiting for devices -> running -> stopped).
-// All vCPUs of a guest run on one CPU of the machine, so its devices need no lock.
+// Everything in it belongs to the CPU that holds its lock (cpus.h), unless it says otherwise.
 #pragma once
 #include "hv/bus/bus.h"
 #include "hv/platform/devices.h"
@@ -17,7 +17,9 @@
 #include "hv/vm/virt.h"
 #include "net/limit.h"
 #include "rt/boot_info.h"
+#include "rt/cpu.h"
 #include "rt/frames.h"
+#include "rt/spinlock.h"
 #include "rt/status.h"
 
 #define GUEST_CPUS_MAX   8u
@@ -37,7 +39,7 @@ enum guest_state {
 /// A piece of RAM on its way to the guest.
 enum chunk_state { CHUNK_DIRTY, CHUNK_ZEROED, CHUNK_MAPPED };
 
-/// What the console (any CPU) asks of a guest; carried out by the CPU that runs it.
+/// What the console (any CPU) asks of a guest; carried out by its first vCPU's CPU, when no other runs it.
 #define GUEST_REQUEST_STOP  0x1u
 #define GUEST_REQUEST_RESET 0x2u
 #define GUEST_REQUEST_START 0x4u
@@ -45,6 +47,9 @@ enum chunk_state { CHUNK_DIRTY, CHUNK_ZEROED, CHUNK_MAPPED };
 struct guest {
     const struct boot_guest *config;
     uint32_t index;
+    bool spread; // its vCPUs run on several CPUs
+    struct spinlock lock;
+    _Atomic uint32_t owner; // CPU that holds the lock, and 1; 0: none
     _Atomic uint32_t state;
     _Atomic uint32_t requests;
     char stop_reason[160];
@@ -53,8 +58,8 @@ struct guest {
     uint64_t paused_ns;  // all its pauses so far
     uint64_t waiting_ns; // when it began to wait
     uint64_t starts;
-    struct fair fair;  // what it owes to the others of its CPU
-    uint64_t used_tsc; // its turns on its CPU, all together, in ticks
+    struct fair fair[CPU_MAX]; // what it owes to the others of each CPU
+    uint64_t used_tsc;         // its turns, all together, in ticks
 
     uint64_t memory;      // bytes
     phys_t *chunks;       // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)
@@ -87,7 +92,7 @@ struct guest {
     uint8_t typed[64];
     _Atomic uint32_t typed_in, typed_out;
 
-    struct vcpu *running; // whose slice it is; NULL: none of this guest's
+    struct vcpu *running[CPU_MAX]; // whose slice it is on each CPU; NULL: none of this guest's
     struct vcpu vcpus[GUEST_CPUS_MAX];
     struct lapic_ops lapic_ops;
 };
@@ -104,7 +109,7 @@ extern const struct virt_ops *guest_virt;
 
 /// Loads the image and makes the vCPU runnable. On failure the guest is STOPPED with a reason.
 void guest_start(struct guest *g);
-/// Starts vCPUs that a SIPI has come for; called by the scheduler, between slices.
+/// Starts this CPU's vCPUs that a SIPI has come for; called by the scheduler, between slices.
 void guest_start_waiting(struct guest *g);
 /// Stops it: vCPUs leave, devices are reset, remote functions given back. `reason` is a sentence.
 void guest_stop(struct guest *g, const char *reason);
@@ -112,7 +117,7 @@ void guest_stop(struct guest *g, const char *reason);
 void guest_reset(struct guest *g);
 /// As guest_reset, of one that is stopped. ERR_DENIED: it is not.
 MUST_CHECK enum status guest_power_on(struct guest *g);
-/// Carries out requests and state changes; called by the scheduler on the CPU that runs the guest, between
+/// Carries out requests and state changes; called by the scheduler on the CPU of its first vCPU, between
 /// slices.
 void guest_tend(struct guest *g);
 /// Output of the guest's UART; flush prints what waits without a newline.

@@ -19,7 +19,7 @@ static void on_intr(void *ctx, bool asserted)
 {
     struct guest *g = ctx;
     (void)asserted;
-    atomic_fetch_or_explicit(&g->vcpus[0].attention, ATTENTION_EVENT, memory_order_relaxed);
+    vcpu_attend(&g->vcpus[0], ATTENTION_EVENT);
 }
 
 static void on_timer(void *ctx, bool high)
@@ -32,12 +32,13 @@ static uint64_t on_time(void *ctx)
     return guest_time_ns(ctx);
 }
 
-/// Programmed anew while a vCPU runs: its slice may be too long now.
+/// Programmed anew while a vCPU runs: the slice that the 8254 ends may be too long now.
 static void on_programmed(void *ctx)
 {
     struct guest *g = ctx;
-    if (g->running && guest_isa_tick(g) < g->running->slice_end_tsc)
-        atomic_fetch_or_explicit(&g->running->attention, ATTENTION_LEAVE, memory_order_relaxed);
+    struct vcpu *timed = g->running[g->vcpus[0].cpu];
+    if (timed && guest_isa_tick(g) < timed->slice_end_tsc)
+        vcpu_attend(timed, ATTENTION_LEAVE);
 }
 
 uint64_t guest_isa_tick(struct guest *g)

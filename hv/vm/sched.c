@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hv/vm/sched.h"
 #include "drivers/apic.h"
+#include "hv/vm/cpus.h"
 #include "hv/vm/guest.h"
 #include "hv/vm/vm.h"
 #include "rt/cpu.h"
@@ -9,14 +10,22 @@
 #include "rt/time.h"
 #include "rt/x86.h"
 
-uint32_t sched_cpu_of(uint32_t guest_index)
+uint32_t sched_cpu_of(uint32_t guest_index, uint32_t vcpu_index)
 {
-    return (guest_index + 1) % cpu_count();
+    return (guest_index + vcpu_index + 1) % cpu_count();
+}
+
+/// Does it have a vCPU on that CPU?
+static bool has_share(const struct guest *g, uint32_t cpu)
+{
+    uint32_t nth = (cpu + cpu_count() - sched_cpu_of(g->index, 0)) % cpu_count();
+    return nth < g->config->cpus;
 }
 
 static _Atomic bool accounting;                           // sched_account
 static _Atomic uint64_t turns_tsc, guests_tsc, house_tsc; // while it was on, all CPUs together
 static uint8_t kick_vector;                               // 0: none was free; then a slice ends when it ends
+static void (*house)(void);                               // what CPU 0 does between slices
 
 /// All that a kick does is the VM exit.
 static void on_kick(void *ctx, uint8_t vector)
@@ -30,11 +39,30 @@ void sched_start(void)
         log_warn("sched", "no interrupt vector is free: CPUs cannot call each other");
 }
 
-void sched_kick(uint32_t guest_index)
+void sched_kick(uint32_t cpu)
 {
-    uint32_t cpu = sched_cpu_of(guest_index);
     if (kick_vector && cpu != cpu_self()->index)
         apic_send(cpu_get(cpu)->apic_id, kick_vector);
+}
+
+bool sched_is_kick(uint8_t vector)
+{
+    return vector == kick_vector;
+}
+
+void sched_pause(void)
+{
+    if (house && cpu_self()->index == 0)
+        house();
+    else
+        cpu_pause();
+}
+
+/// An event that waits already is the single-step trap of a HLT itself.
+static bool has_event(const struct vcpu *v)
+{
+    return v->nmi_pending || v->event.valid ||
+           (v->halt_interruptible && (guest_extint_pending(v) || lapic_pending(&v->lapic) >= 0));
 }
 
 /// A halted vCPU runs again when its local APIC, the 8259 or an NMI has something for it.
@@ -43,10 +71,26 @@ static void wake(struct vcpu *v)
     if (atomic_load(&v->state) != VCPU_HALTED)
         return;
     (void)lapic_tick(&v->lapic, vm_guest_tsc(v, rdtsc()));
-    // An event that waits already is the single-step trap of the HLT itself.
-    if (v->nmi_pending || v->event.valid ||
-        (v->halt_interruptible && (guest_extint_pending(v) || lapic_pending(&v->lapic) >= 0)))
+    if (has_event(v))
         atomic_store(&v->state, VCPU_RUNNABLE);
+}
+
+/// A look without the lock, for a CPU that has only further vCPUs of a guest: is there anything to do? What it
+/// sees too late it sees the next time.
+static bool may_run(const struct vcpu *v)
+{
+    switch (atomic_load(&v->state)) {
+    case VCPU_RUNNABLE:
+        return true;
+    case VCPU_HALTED: {
+        uint64_t timer = v->lapic.timer_deadline_tsc;
+        return has_event(v) || (timer && timer <= vm_guest_tsc(v, rdtsc()));
+    }
+    case VCPU_WAIT_SIPI:
+        return v->sipi_pending;
+    default:
+        return false;
+    }
 }
 
 /// Runs it for `slice` ticks at most.
@@ -59,16 +103,16 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     uint64_t timer = lapic_tick(&v->lapic, guest_now);
     if (timer && timer - guest_now < end - now)
         end = now + (timer - guest_now);
-    uint64_t tick = guest_isa_tick(v->guest);
+    uint64_t tick = v->cpu == v->guest->vcpus[0].cpu ? guest_isa_tick(v->guest) : UINT64_MAX;
     uint64_t least = now + shortest < end ? now + shortest : end;
     if (tick < end) // however fast the 8254 is told to be, the guest gets on
         end = tick > least ? tick : least;
     v->slice_end_tsc = end;
     // A request made after guest_tend() looked is seen at the end of this slice at the latest.
     atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
-    v->guest->running = v;
+    v->guest->running[v->cpu] = v;
     enum run_result result = guest_virt->run(v);
-    v->guest->running = NULL;
+    v->guest->running[v->cpu] = NULL;
     if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid &&
         !v->halt_told) {
         v->halt_told = true; // NMIs can wake it as often as its guest likes
@@ -78,22 +122,33 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     }
 }
 
-/// Each of a guest's vCPUs that can, once. Returns how many ran.
-static uint32_t run_vcpus(struct guest *g, uint64_t slice)
+/// What the CPU of a guest's first vCPU does for the whole guest, between slices.
+static void tend_guest(struct guest *g)
 {
     guest_tend(g);
-    if (atomic_load(&g->state) == GUEST_PAUSED) {
+    uint32_t state = atomic_load(&g->state);
+    if (state == GUEST_PAUSED)
         bus_guest_collect(g->bus);
-        return 0;
-    }
-    if (atomic_load(&g->state) != GUEST_RUNNING)
+    else if (state != GUEST_RUNNING)
         bus_guest_rest(g->bus);
+    if (state != GUEST_PAUSED)
+        (void)guest_isa_tick(g);
+}
+
+/// Each of a guest's vCPUs that this CPU has and that can run, once. Returns how many ran. Lock held.
+static uint32_t run_vcpus(struct guest *g, uint64_t slice)
+{
+    uint32_t self = cpu_self()->index, ran = 0;
+    if (self == g->vcpus[0].cpu)
+        tend_guest(g);
+    if (atomic_load(&g->state) == GUEST_PAUSED)
+        return 0;
     guest_start_waiting(g);
-    (void)guest_isa_tick(g);
-    uint32_t ran = 0;
     // Once one of them has stopped or reset the guest, the others run no more.
-    for (uint32_t c = 0; c < g->config->cpus && !atomic_load(&g->requests); c++) {
+    for (uint32_t c = 0; c < g->config->cpus && !guest_wants_out(g); c++) {
         struct vcpu *v = &g->vcpus[c];
+        if (v->cpu != self)
+            continue;
         if (atomic_load(&g->state) == GUEST_RUNNING)
             bus_guest_collect(g->bus); // also what came while another vCPU ran
         wake(v);
@@ -105,23 +160,40 @@ static uint32_t run_vcpus(struct guest *g, uint64_t slice)
     return ran;
 }
 
-/// Ticks that its vCPUs spent in the guest, as far as they were counted.
+/// Ticks that this CPU's vCPUs spent in the guest, as far as they were counted.
 static uint64_t guest_ticks(const struct guest *g)
 {
     uint64_t ticks = 0;
     for (uint32_t c = 0; c < g->config->cpus; c++)
-        ticks += g->vcpus[c].guest_tsc;
+        ticks += g->vcpus[c].cpu == cpu_self()->index ? g->vcpus[c].guest_tsc : 0;
     return ticks;
+}
+
+/// Can it be seen without the guest's lock that this CPU has nothing to do for it?
+static bool nothing_here(const struct guest *g)
+{
+    uint32_t self = cpu_self()->index;
+    for (uint32_t c = 0; c < g->config->cpus; c++) {
+        if (g->vcpus[c].cpu == self && (c == 0 || may_run(&g->vcpus[c])))
+            return false;
+    }
+    return true;
 }
 
 /// A guest's turn: a slice for each vCPU. Who left early (an IPI was sent, a frame or an interrupt came) has
 /// not lost what was left of it. False: nothing to run.
 static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
 {
+    if (nothing_here(g))
+        return false;
+    uint32_t self = cpu_self()->index;
     uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
     bool account = atomic_load_explicit(&accounting, memory_order_relaxed); // of whole turns
-    for (uint32_t c = 0; c < g->config->cpus; c++)
-        g->vcpus[c].timed = account;
+    guest_lock(g);
+    for (uint32_t c = 0; c < g->config->cpus; c++) {
+        if (g->vcpus[c].cpu == self)
+            g->vcpus[c].timed = account;
+    }
     uint64_t inside = account ? guest_ticks(g) : 0;
     uint64_t began = rdtsc(), used = 0, due = 0;
     for (;;) {
@@ -133,17 +205,20 @@ static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
         if (!ran || used + shortest >= due)
             break;
         if (tend) {
-            uint64_t house = rdtsc();
+            uint64_t aside = rdtsc();
+            guest_unlock(g);
             tend();
-            began += rdtsc() - house; // is not this guest's time
+            guest_lock(g);
+            began += rdtsc() - aside; // is not this guest's time
         }
     }
     if (account && due) {
         atomic_fetch_add_explicit(&turns_tsc, used, memory_order_relaxed);
         atomic_fetch_add_explicit(&guests_tsc, guest_ticks(g) - inside, memory_order_relaxed);
     }
-    fair_ran(&g->fair, slice, used, due);
+    fair_ran(&g->fair[self], slice, used, due);
     g->used_tsc += due ? used : 0;
+    guest_unlock(g);
     return due != 0;
 }
 
@@ -172,14 +247,16 @@ _Noreturn void sched_run(void (*tend)(void))
     uint32_t self = cpu_self()->index;
     uint64_t slice = time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
     bool contended = false;
+    if (tend)
+        house = tend;
     for (;;) {
         if (tend)
             tend();
         uint32_t wanted = 0; // guests that ran, or would have
         for (uint32_t i = 0; i < guest_count; i++) {
             struct guest *g = guest_at(i);
-            if (g && sched_cpu_of(i) == self)
-                wanted += !fair_turn(&g->fair, slice, contended) || run_turn(g, tend, slice);
+            if (g && has_share(g, self))
+                wanted += !fair_turn(&g->fair[self], slice, contended) || run_turn(g, tend, slice);
         }
         contended = wanted > 1;
         if (!wanted)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Which vCPU runs where. Guests are dealt out to the CPUs; a CPU runs its vCPUs in turn, a slice each.
+// Which vCPU runs where. A guest's vCPUs are dealt out to the CPUs, beginning at another one for each guest; a CPU
+// runs its vCPUs in turn, a slice each.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -7,13 +8,17 @@
 #define SCHED_SLICE_US     1000u
 #define SCHED_SLICE_MIN_US 10u
 
-/// The CPU a guest's vCPUs run on. CPU 0, which keeps the house too, is the last to get one.
-uint32_t sched_cpu_of(uint32_t guest_index);
+/// The CPU a vCPU runs on. CPU 0, which keeps the house too, is the last to get one.
+uint32_t sched_cpu_of(uint32_t guest_index, uint32_t vcpu_index);
 /// Once, before guests run.
 void sched_start(void);
-/// Makes the CPU that runs a guest look at its vCPUs' attention now, not at the end of the slice. From any
-/// CPU.
-void sched_kick(uint32_t guest_index);
+/// Makes another CPU leave the guest it is in, and look at its vCPU's attention now, not at the end of the slice.
+/// From any CPU.
+void sched_kick(uint32_t cpu);
+/// Is that all that an interrupt with this vector wants?
+bool sched_is_kick(uint8_t vector);
+/// For a CPU that waits for another one: CPU 0 keeps the house meanwhile.
+void sched_pause(void);
 /// Where the time goes, in TSC ticks of all CPUs together, summed up while accounting was on. The rest was
 /// idle.
 struct sched_load {

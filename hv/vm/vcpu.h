@@ -41,6 +41,7 @@ struct vcpu {
     uint32_t index; // in its guest; also its APIC id
     uint32_t cpu;   // physical CPU it runs on
     _Atomic uint32_t state;
+    _Atomic bool inside; // of a guest that is spread: it is in the guest, without the lock
     uint64_t tsc_offset; // guest TSC = TSC + offset
     struct lapic lapic;
     struct emulate_cache *decode_cache;
@@ -70,6 +71,10 @@ struct vcpu {
     uint64_t entered_tsc; // timed: when the guest was entered last
     uint64_t guest_tsc;   // timed: ticks in the guest, all together
 };
+
+/// Something waits for it (ATTENTION_). When it is inside the guest on another CPU, that CPU is called out. By
+/// whoever holds the guest's lock.
+void vcpu_attend(struct vcpu *v, uint32_t what);
 
 _Static_assert(offsetof(struct vcpu, host_rsp) == 128, "hv/vmx/run.S");
 _Static_assert(offsetof(struct vcpu, launched) == 148, "hv/vmx/run.S");

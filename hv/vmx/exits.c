@@ -2,6 +2,7 @@
 // VM exits: one table indexed by the basic exit reason, one small handler a row. Handlers take what VMX says
 // apart and call hv/vm. Invariant: a reason without a row stops that guest with a dump, never the machine.
 #include "hv/vm/guest.h"
+#include "hv/vm/sched.h"
 #include "hv/vm/vm.h"
 #include "hv/vmx/vmx.h"
 #include "rt/irq.h"
@@ -131,15 +132,17 @@ static enum vm_result on_ept_misconfiguration(struct vcpu *v)
 static enum vm_result on_hlt(struct vcpu *v)
 {
     v->halt_interruptible = (vmread(GUEST_RFLAGS) & RFLAGS_IF) != 0;
-    atomic_store(&v->state, VCPU_HALTED);
+    uint32_t running = VCPU_RUNNABLE; // or another CPU's INIT was first
+    (void)atomic_compare_exchange_strong(&v->state, &running, VCPU_HALTED);
     return VM_LEAVE;
 }
 
 static enum vm_result on_external_interrupt(struct vcpu *v)
 {
     (void)v;
-    irq_dispatch((uint8_t)vmread(VM_EXIT_INTERRUPTION_INFO));
-    return VM_LEAVE;
+    uint8_t vector = (uint8_t)vmread(VM_EXIT_INTERRUPTION_INFO);
+    irq_dispatch(vector);
+    return sched_is_kick(vector) ? VM_AGAIN : VM_LEAVE; // `attention` says what a kick was for
 }
 
 static enum vm_result on_leave(struct vcpu *v)
@@ -393,11 +396,25 @@ static bool finish_exit(struct vcpu *v, enum vm_result result)
     return true;
 }
 
-bool vmx_exit_timed(struct vcpu *v)
+void vmx_entry_aside(struct vcpu *v)
 {
-    v->guest_tsc += rdtsc() - v->entered_tsc;
-    bool again = vmx_exit(v);
+    struct nested_map *map = v->vmx->map;
+    if (v->guest->spread && v->vmx->epoch != map->epoch) {
+        invept(1, map->eptp);
+        v->vmx->epoch = map->epoch;
+    }
     v->entered_tsc = rdtsc();
+    vm_inside(v);
+}
+
+bool vmx_exit_aside(struct vcpu *v)
+{
+    if (v->timed)
+        v->guest_tsc += rdtsc() - v->entered_tsc;
+    vm_outside(v);
+    bool again = vmx_exit(v);
+    if (again)
+        vmx_entry_aside(v);
     return again;
 }
 

@@ -84,7 +84,7 @@ vmx_enter:
 .endm
 
         exit_entry vmx_exit_entry vmx_exit
-        exit_entry vmx_exit_entry_timed vmx_exit_timed
+        exit_entry vmx_exit_entry_aside vmx_exit_aside
 
 .Lleave:  mov     $1, %eax
 .Ldone:   add     $8, %rsp

@@ -16,13 +16,15 @@ enum run_result vmx_run(struct vcpu *v)
     vmwrite(TSC_OFFSET, v->tsc_offset); // a pause changes it
     vmwrite(VMX_PREEMPTION_TIMER_VALUE, ticks > UINT32_MAX ? UINT32_MAX : ticks);
     vmx_prepare_entry(v);
-    if (v->timed != v->vmx->timed) {
-        v->vmx->timed = v->timed;
-        vmwrite(HOST_RIP, (uint64_t)(uintptr_t)(v->timed ? vmx_exit_entry_timed : vmx_exit_entry));
+    bool aside = v->timed || v->guest->spread;
+    if (aside != v->vmx->aside) {
+        v->vmx->aside = aside;
+        vmwrite(HOST_RIP, (uint64_t)(uintptr_t)(aside ? vmx_exit_entry_aside : vmx_exit_entry));
     }
     v->entries++;
-    v->entered_tsc = rdtsc();
+    vmx_entry_aside(v);
     if (!vmx_enter(v)) {
+        vm_outside(v);
         (void)vm_stop(v, "VM entry failed with VM-instruction error %u",
                       (unsigned)vmread(VM_INSTRUCTION_ERROR));
         return RUN_FAILED;
@@ -119,6 +121,8 @@ static void map_settle(struct nested_map *map)
         return;
     invept(1, map->eptp);
     map->stale = false;
+    map->epoch++; // the other CPUs do it before their next entry
+    vmx_vcpu_settled(map);
 }
 
 static void map_clear(struct nested_map *map)

@@ -151,6 +151,13 @@ void vmx_vcpu_load(struct vcpu *v)
     *slot = v;
 }
 
+void vmx_vcpu_settled(const struct nested_map *map)
+{
+    struct vcpu *v = loaded[cpu_self()->index];
+    if (v && v->vmx->map == map)
+        v->vmx->epoch = map->epoch;
+}
+
 static void write_controls(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->vmx;
@@ -265,7 +272,7 @@ void vmx_vcpu_reset(struct vcpu *v, const struct vcpu_start *start)
     v->nmi_pending = false;
     v->xcr0 = cpuid_xcr0_mask() ? 1 : 0;
     *x = (struct vmx_vcpu){
-        .vmcs = x->vmcs, .map = x->map, .vpid = x->vpid, .xsave = x->xsave, .dr6 = 0xffff0ff0};
+        .vmcs = x->vmcs, .map = x->map, .vpid = x->vpid, .xsave = x->xsave, .dr6 = 0xffff0ff0, .epoch = x->map->epoch};
     memset(x->xsave, 0, FRAME_SIZE);
     *(uint16_t *)x->xsave = FCW_RESET;
     *(uint32_t *)(x->xsave + XSAVE_MXCSR_OFFSET) = MXCSR_RESET;

@@ -16,6 +16,7 @@ struct nested_map {
     uint64_t eptp;
     uint64_t last_region, *last_table; // gpa >> 21, and the page table there, where one was looked at last
     bool stale;                        // cached translations may say otherwise than the tables
+    uint32_t epoch;                    // of the tables: every CPU drops what it has cached of an earlier one
 };
 
 /// CPU state that neither the VMCS nor struct vcpu holds while another vCPU has the CPU.
@@ -27,7 +28,8 @@ struct vmx_vcpu {
     uint64_t cr2, dr0, dr1, dr2, dr3, dr6;
     uint64_t kernel_gs_base, star, lstar, cstar, fmask, tsc_aux;
     uint32_t cpu_controls; // as last written to PROCESSOR_BASED_CONTROLS
-    bool timed;            // HOST_RIP is vmx_exit_entry_timed
+    bool aside;            // HOST_RIP is vmx_exit_entry_aside
+    uint32_t epoch;        // of the map, when this vCPU's CPU last dropped what it had cached
 };
 
 enum status vmx_cpu_start(void);
@@ -46,6 +48,8 @@ void vmx_vcpu_destroy(struct vcpu *v);
 void vmx_vcpu_reset(struct vcpu *v, const struct vcpu_start *start);
 /// Makes v the vCPU whose VMCS and registers this CPU holds.
 void vmx_vcpu_load(struct vcpu *v);
+/// This CPU has just dropped what it had cached of a map.
+void vmx_vcpu_settled(const struct nested_map *map);
 
 enum run_result vmx_run(struct vcpu *v);
 void vmx_view(struct vcpu *v, struct vcpu_view *view);
@@ -69,8 +73,10 @@ static inline bool vmx_passes_4g(uint64_t rip, uint64_t next)
 // run.S
 bool vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
-void vmx_exit_entry_timed(void);
+void vmx_exit_entry_aside(void);
 /// Called by run.S on every VM exit. True: enter again at once.
 bool vmx_exit(struct vcpu *v);
-/// The same, and it keeps v->guest_tsc.
-bool vmx_exit_timed(struct vcpu *v);
+/// The same for vCPUs that need more: whose time is counted, or whose guest is spread over CPUs.
+bool vmx_exit_aside(struct vcpu *v);
+/// The last thing before an entry with what vmx_exit_aside() is for.
+void vmx_entry_aside(struct vcpu *v);
