@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: hv/vm/dma.c hv/vm/memory.c
-// A guest's memory as the bus sees it: its ranges, pages on the guest's CPU and on others, what is watched.
-#include "hv/vm/guest.h"
-#include "rt/cpu.h"
+// LINK: hv/vm/dma.c hv/vm/memory.c hv/vm/cpus.c
+// A guest's memory as the bus sees it: its ranges, pages with the guest's lock and without, what is watched.
+#include "hv/vm/cpus.h"
+#include "hv/vm/sched.h"
 #include "rt/paging.h"
 #include "tests/unit/host/host.h"
 #include <setjmp.h>
@@ -38,6 +38,18 @@ void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope
 {
     (void)guest;
     told_scope = scope;
+}
+
+uint32_t cpu_count(void)
+{
+    return 2;
+}
+void sched_pause(void)
+{
+}
+void sched_kick(uint32_t cpu)
+{
+    (void)cpu;
 }
 
 static enum status fake_map(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size)
@@ -99,6 +111,7 @@ static void ranges(void **state)
     (void)state;
     struct guest *g = make(8 * MIB, BOOT_DMA_IOMMU);
     uint64_t gpa, size;
+    guest_lock(g);
     assert_ptr_equal(told_iommu, g);
     assert_true(memory.range(memory.ctx, 0, &gpa, &size));
     assert_int_equal(gpa, 0);
@@ -135,7 +148,7 @@ static void mirror_has_no_iommu(void **state)
     destroy(g);
 }
 
-/// Another CPU finds what is there, and puts nothing there.
+/// A CPU without the lock finds what is there, and puts nothing there.
 static void other_cpus(void **state)
 {
     (void)state;
@@ -144,9 +157,11 @@ static void other_cpus(void **state)
     assert_null(memory.page(memory.ctx, 3 * MIB));
     assert_int_equal(g->chunk_state[1], CHUNK_DIRTY);
     here.index = 1;
+    guest_lock(g);
     uint8_t *page = memory.page(memory.ctx, 3 * MIB);
     assert_non_null(page);
     assert_int_equal(page[0xfff], 0); // zeroed, whatever was there
+    guest_unlock(g);
     here.index = 0;
     assert_ptr_equal(memory.page(memory.ctx, 3 * MIB), page);
     assert_null(memory.page(memory.ctx, 4 * MIB));
