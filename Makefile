@@ -118,10 +118,17 @@ build/obj/target/build/deps/%.c.o: build/deps/%.c Makefile | $(LIBC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(target) $(third) -w -c $< -o $@
 
+# No access and no frame passes through these (start, console, leases, handshakes): they are made small, the rest fast.
+small := $(addprefix drivers/,acpi.c apic.c machine.c nics.c pci.c pci_class.c smp.c uart.c vtd_unit.c) hv/console.c hv/main.c hv/memory.c \
+         $(addprefix hv/bus/,assoc.c attach.c guests.c report.c) $(addprefix hv/platform/,acpi_tables.c rtc.c) \
+         $(addprefix hv/vm/,linux.c multiboot.c start.c) $(addprefix hv/vmx/,caps.c cpu.c) \
+         $(addprefix net/,capture_command.c discovery.c link_handshake.c link_probe.c noise.c report.c) $(addprefix rt/,frames.c panic.c paging.c shell.c start.c)
+$(call object,target,$(small)): size := -Os
+
 build/obj/target/%.c.o: %.c Makefile | $(LIBC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(target) $(warn) -c $< -o $@
+	$(Q)$(CC) $(target) $(size) $(warn) -c $< -o $@
 
 build/obj/target/%.S.o: %.S Makefile | $(LIBC)
 	$(call say,AS,$<)

@@ -66,6 +66,9 @@ ROWS = {
     "handshake.host": ("handshake at the host, five X25519 multiplications", None, ""),
     "handshake.remote": ("handshake at the remote", None, ""),
     "handshake.mac": ("MAC of a HELLO: what a stranger's costs", None, ""),
+    "cpuid.spread": ("CPUID exit of a guest that has vCPUs on two CPUs", None, ""),
+    "port_read_uart.spread": ("  the port read", None, ""),
+    "lapic_write.spread": ("  the LAPIC write", None, ""),
     **bench_lan.ROWS,
     "boot": ("EFI entry to the guest's first instruction, file reads excluded", 30_000_000, "SimpleVisor 30 M, BitVisor 76 M"),
     "boot_init": ("  and a Debian guest's first instruction to the end of its init, console lines included", None, ""),
@@ -74,11 +77,11 @@ ROWS = {
 }
 
 
-def lab_local():
-    return {"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "sync": "none",
+def lab_local(cpus=1):
+    return {"host": {"host1": {"machine": "bochs", "memory": 512, "nic": "none", "sync": "none", "cpus": cpus,
                                "files": {"bench.elf": "build/guests/bench.elf"},
                                "ini": "[node]\nname = host1\nrole = host\naddress = 10.0.0.1/24\n"
-                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\nkernel = bench.elf\ncmdline = remote=0\n"}}}
+                                      f"[guest bench]\nmemory = {GUEST_MEMORY_MIB}M\ncpus = {cpus}\nkernel = bench.elf\ncmdline = remote=0\n"}}}
 
 
 def lab_remote(carrier, rows, security):
@@ -111,6 +114,16 @@ def run_local(folder):
         values["boot"] = first - efi - files
         values["memory_kept"] = int(re.search(r"kept from guests (\d+) KiB", console.text)[1])
         return values
+
+
+def run_spread(folder):
+    """The same rows of a guest that has vCPUs on two CPUs: its exits take its lock."""
+    with Lab.load(lab_local(2), os.path.join(folder, "spread")) as lab:
+        lab.start()
+        console = lab["host1"].console
+        console.expect(r"bench: stopped: powered off", 900)
+        values = figures(console)
+        return {f"{row}.spread": values[row] for row in ("cpuid", "port_read_uart", "lapic_write")}
 
 
 def run_linux(folder):
@@ -266,6 +279,7 @@ def main():
     arguments = parser.parse_args()
     try:
         values = run_local(arguments.keep)
+        values.update(run_spread(arguments.keep))
         remote, on_wire = run_remote(arguments.keep, "udp", ALL_ROWS)
         l2, on_wire_l2 = run_remote(arguments.keep, "l2", ALL_ROWS)
         sealed, _ = run_remote(arguments.keep, "udp", ALL_ROWS, "keys")
