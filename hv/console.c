@@ -48,12 +48,11 @@ static void run_guests(int argc, char *argv[])
         char where[32];
         bool halted =
             atomic_load(&g->state) == GUEST_RUNNING && atomic_load(&g->vcpus[0].state) == VCPU_HALTED;
-        log_info("guests",
-                 "%s: %s%s%s%s, %llu MiB, %u vCPU on %s, started %llu times, %llu ms of CPU time",
+        log_info("guests", "%s: %s%s%s%s, %llu MiB, %u vCPU on %s, started %llu times, %llu ms of CPU time",
                  g->config->name, states[atomic_load(&g->state)], halted ? " (halted)" : "",
                  g->stop_reason[0] ? ": " : "", g->stop_reason, (unsigned long long)(g->memory >> 20),
-                 (unsigned)g->config->cpus, guest_where(g, where, sizeof where), (unsigned long long)g->starts,
-                 (unsigned long long)(g->used_tsc / time_ns_to_tsc(1000000)));
+                 (unsigned)g->config->cpus, guest_where(g, where, sizeof where),
+                 (unsigned long long)g->starts, (unsigned long long)(g->used_tsc / time_ns_to_tsc(1000000)));
     }
 }
 

@@ -7,8 +7,8 @@ static void *on_page(void *ctx, uint64_t gpa)
 {
     struct guest *g = ctx;
     uint64_t room;
-    // Only who has the guest's lock may put a piece of RAM in its place; the others come to pages that were asked
-    // for before.
+    // Only who has the guest's lock may put a piece of RAM in its place; the others come to pages that were
+    // asked for before.
     if (!guest_locked(g) && !guest_memory_present(g, gpa))
         return NULL;
     return guest_memory_at(g, gpa, &room);

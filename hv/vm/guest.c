@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's life: made from its section of farbus.ini, started when its devices are there (or its patience is
-// over), reset, stopped. Invariant: that is done by the CPU of its first vCPU (guest_tend), and while no other CPU
-// runs it; everybody else leaves a request.
+// over), reset, stopped. Invariant: that is done by the CPU of its first vCPU (guest_tend), and while no
+// other CPU runs it; everybody else leaves a request.
 #include "hv/vm/guest.h"
 #include "drivers/cmos.h"
 #include "hv/platform/machine.h"
-#include "hv/vm/cpus.h"
 #include "hv/vm/cpuid.h"
+#include "hv/vm/cpus.h"
 #include "hv/vm/msr.h"
 #include "hv/vm/sched.h"
 #include "hv/vm/start.h"

@@ -75,8 +75,8 @@ static void wake(struct vcpu *v)
         atomic_store(&v->state, VCPU_RUNNABLE);
 }
 
-/// A look without the lock, for a CPU that has only further vCPUs of a guest: is there anything to do? What it
-/// sees too late it sees the next time.
+/// A look without the lock, for a CPU that has only further vCPUs of a guest: is there anything to do? What
+/// it sees too late it sees the next time.
 static bool may_run(const struct vcpu *v)
 {
     switch (atomic_load(&v->state)) {

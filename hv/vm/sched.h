@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Which vCPU runs where. A guest's vCPUs are dealt out to the CPUs, beginning at another one for each guest; a CPU
-// runs its vCPUs in turn, a slice each.
+// Which vCPU runs where. A guest's vCPUs are dealt out to the CPUs, beginning at another one for each guest;
+// a CPU runs its vCPUs in turn, a slice each.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,8 +12,8 @@
 uint32_t sched_cpu_of(uint32_t guest_index, uint32_t vcpu_index);
 /// Once, before guests run.
 void sched_start(void);
-/// Makes another CPU leave the guest it is in, and look at its vCPU's attention now, not at the end of the slice.
-/// From any CPU.
+/// Makes another CPU leave the guest it is in, and look at its vCPU's attention now, not at the end of the
+/// slice. From any CPU.
 void sched_kick(uint32_t cpu);
 /// Is that all that an interrupt with this vector wants?
 bool sched_is_kick(uint8_t vector);

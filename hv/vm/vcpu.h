@@ -72,8 +72,8 @@ struct vcpu {
     uint64_t guest_tsc;   // timed: ticks in the guest, all together
 };
 
-/// Something waits for it (ATTENTION_). When it is inside the guest on another CPU, that CPU is called out. By
-/// whoever holds the guest's lock.
+/// Something waits for it (ATTENTION_). When it is inside the guest on another CPU, that CPU is called out.
+/// By whoever holds the guest's lock.
 void vcpu_attend(struct vcpu *v, uint32_t what);
 
 _Static_assert(offsetof(struct vcpu, host_rsp) == 128, "hv/vmx/run.S");

@@ -37,8 +37,8 @@ enum vm_result vm_memory_fault(struct vcpu *v, uint64_t gpa, bool write, bool fe
 /// Stops the vCPU's guest: reports the sentence and a dump, once.
 enum vm_result vm_stop(struct vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/// The last thing before an entry, and the first after an exit: the guest's lock is free in between. Of guests
-/// that are not spread, nothing.
+/// The last thing before an entry, and the first after an exit: the guest's lock is free in between. Of
+/// guests that are not spread, nothing.
 void vm_inside(struct vcpu *v);
 void vm_outside(struct vcpu *v);
 

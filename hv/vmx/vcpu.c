@@ -271,8 +271,12 @@ void vmx_vcpu_reset(struct vcpu *v, const struct vcpu_start *start)
     v->event.valid = false;
     v->nmi_pending = false;
     v->xcr0 = cpuid_xcr0_mask() ? 1 : 0;
-    *x = (struct vmx_vcpu){
-        .vmcs = x->vmcs, .map = x->map, .vpid = x->vpid, .xsave = x->xsave, .dr6 = 0xffff0ff0, .epoch = x->map->epoch};
+    *x = (struct vmx_vcpu){.vmcs = x->vmcs,
+                           .map = x->map,
+                           .vpid = x->vpid,
+                           .xsave = x->xsave,
+                           .dr6 = 0xffff0ff0,
+                           .epoch = x->map->epoch};
     memset(x->xsave, 0, FRAME_SIZE);
     *(uint16_t *)x->xsave = FCW_RESET;
     *(uint32_t *)(x->xsave + XSAVE_MXCSR_OFFSET) = MXCSR_RESET;

@@ -44,9 +44,7 @@ uint32_t cpu_count(void)
 {
     return 2;
 }
-void sched_pause(void)
-{
-}
+void sched_pause(void) {}
 void sched_kick(uint32_t cpu)
 {
     (void)cpu;
