@@ -3,28 +3,10 @@
 // The real driver against the device of fake_virtio.h, which does as it is told, or lies.
 #include "drivers/virtio_net.h"
 #include "tests/unit/fake_virtio.h"
-#include "tests/unit/host/host.h"
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "tests/unit/nic_fixture.h"
 
 #define RX_COUNT 256u
 #define TX_COUNT 128u
-
-static struct pci_device dev;
-static struct nic *nic;
-static unsigned got_count;
-static uint8_t got[9216];
-static size_t got_size;
-
-static void receive(void *ctx, const uint8_t *frame, size_t size)
-{
-    assert_ptr_equal(ctx, &got_count);
-    got_count++;
-    got_size = size;
-    memcpy(got, frame, size);
-}
 
 static int fresh(void **state)
 {
@@ -40,8 +22,7 @@ static int started(void **state)
 {
     fresh(state);
     assert_int_equal(virtio_net_start(&dev, &nic), OK);
-    nic->receive = receive;
-    nic->receive_ctx = &got_count;
+    listen();
     return 0;
 }
 
@@ -53,18 +34,6 @@ static int done(void **state)
         virtio_net_stop(nic);
     assert_int_equal(host_frames_in_use(), 0);
     return 0;
-}
-
-static enum status send(const void *bytes, size_t size)
-{
-    struct nic_piece piece = {bytes, size};
-    return nic->ops->send(nic, &piece, 1);
-}
-
-static void pattern(uint8_t *to, size_t size, unsigned seed)
-{
-    for (size_t i = 0; i < size; i++)
-        to[i] = (uint8_t)(seed * 31 + i * 7);
 }
 
 static void later(void)
