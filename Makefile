@@ -104,11 +104,6 @@ bearssl_vector := $(patsubst %,build/obj/target/$(BEARSSL)/src/%.c.o,symcipher/c
 $(bearssl_vector): target := $(filter-out -mgeneral-regs-only,$(target)) -msse4.1 -maes -mpclmul
 $(foreach k,target host fuzz,$(call object,$(k),$(bearssl_src))): third := $(bearssl_def) -I$(BEARSSL)/src -fno-sanitize=alignment -fbuiltin
 
-# What runs at a start, when a function comes or goes, or for the console is made small; not what is done for each access.
-seldom := hv/console.c hv/memory.c hv/bus/assoc.c hv/bus/attach.c hv/bus/guests.c hv/bus/report.c hv/platform/acpi_tables.c hv/vm/linux.c \
-	hv/vm/multiboot.c hv/vm/start.c hv/vmx/caps.c net/capture_command.c net/report.c $(wildcard remote-fw/console.c remote-fw/lending.c)
-$(call object,target,$(seldom)): target := $(subst -O2,-Os,$(target))
-
 # ---- bare-metal objects ----------------------------------------------------------------------------------------------
 # -MMD leaves out what system headers include, as lwIP's do with its options
 $(foreach k,target host fuzz,$(call object,$(k),$(lwip_src) $(wildcard net/*.c))): $(wildcard net/lwip/*.h net/lwip/arch/*.h)
