@@ -225,6 +225,9 @@ static void test_two_hosts_of_one_name(void **state)
     assert_int_equal(t.ups, 1);
     assert_int_equal(t.downs, 0);
     assert_int_equal(link_state(second), LINK_CONNECTING);
+    assert_string_equal(
+        host_log_last(),
+        "link: disk1 (2.0.0.0) refuses the link: a host of this name is connected from another address");
     sim_nodes[HOST].cable = false; // the first one is gone: then the second may
     sim_run(3000 * MS, 10 * MS, NULL);
     assert_int_equal(link_state(second), LINK_UP);
@@ -308,30 +311,19 @@ static void test_close_in_callback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_start_orders),
-        cmocka_unit_test(test_hello_is_repeated),
-        cmocka_unit_test(test_remote_restarts),
-        cmocka_unit_test(test_announced_in_its_name),
-        cmocka_unit_test(test_host_restarts),
-        cmocka_unit_test(test_cable),
-        cmocka_unit_test(test_idle_link_lives),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_two_hosts_of_one_name),
-        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_close_and_again),
-        cmocka_unit_test(test_close_in_callback),
+        cmocka_unit_test(test_both_start_orders),     cmocka_unit_test(test_hello_is_repeated),
+        cmocka_unit_test(test_remote_restarts),       cmocka_unit_test(test_announced_in_its_name),
+        cmocka_unit_test(test_host_restarts),         cmocka_unit_test(test_cable),
+        cmocka_unit_test(test_idle_link_lives),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_two_hosts_of_one_name), cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_close_and_again),       cmocka_unit_test(test_close_in_callback),
     };
     const struct CMUnitTest with_keys[] = {
-        cmocka_unit_test(test_both_start_orders),
-        cmocka_unit_test(test_hello_is_repeated),
-        cmocka_unit_test(test_remote_restarts),
-        cmocka_unit_test(test_announced_in_its_name),
-        cmocka_unit_test(test_host_restarts),
-        cmocka_unit_test(test_cable),
-        cmocka_unit_test(test_idle_link_lives),
-        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_close_and_again),
-        cmocka_unit_test(test_close_in_callback),
+        cmocka_unit_test(test_both_start_orders), cmocka_unit_test(test_hello_is_repeated),
+        cmocka_unit_test(test_remote_restarts),   cmocka_unit_test(test_announced_in_its_name),
+        cmocka_unit_test(test_host_restarts),     cmocka_unit_test(test_cable),
+        cmocka_unit_test(test_idle_link_lives),   cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_close_and_again),   cmocka_unit_test(test_close_in_callback),
     };
     int failed = cmocka_run_group_tests_name("plain", tests, NULL, NULL);
     sim_sealed = true;
