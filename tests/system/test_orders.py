@@ -25,8 +25,8 @@ def test_restarts(lab):
     remote.console.mark()
     remote.console.send("reset\r")
     remote.console.expect(r'node "remote1" lends 2 functions', pair.BOOT)
-    console.expect(r'remote "remote1": link up', pair.BOOT)  # the guest is stopped: nothing is attached
-    console.send("reset probe\r")
+    console.send("reset probe\r")  # who is stopped wants nothing of a remote: only now there is a link again
+    console.expect(r'remote "remote1": link up', pair.BOOT)
     whole_run(console, "the remote was restarted from its console")
 
     # The host loses its power. Bochs starts it with the same clock, so with the same random numbers: the remote must not take its new
