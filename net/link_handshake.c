@@ -29,6 +29,11 @@ struct framed_bye {
     struct wire_bye body;
 } __attribute__((packed));
 
+bool link_may_say(struct link_node *n, uint64_t now)
+{
+    return limit_take(&n->said, now, 250 * MS, 64);
+}
+
 static struct wire_frame header(enum wire_frame_type type, size_t size, uint32_t epoch)
 {
     return (struct wire_frame){
@@ -160,7 +165,7 @@ void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32
     const struct wire_hello_ack *b = (const struct wire_hello_ack *)(frame + 1);
     if (b->status != HELLO_OK) {
         n->stats.refused++;
-        if (l->hello_failures++ == 0)
+        if (l->hello_failures++ == 0 && link_may_say(n, now))
             log_warn(ROOM, "%s (%u.%u.%u.%u) refuses the link: %s", l->peer_node, PEER(peer),
                      b->why[0] != 0 ? b->why : "no reason given");
         link_hello_start(l, now, LINK_REFUSED_MS * MS);
@@ -182,8 +187,9 @@ void link_hello_acked(struct link_node *n, const struct carrier *carrier, uint32
     l->last_heard = l->outstanding_since = now;
     link_agree(l, b->frame_max, b->capabilities);
     n->stats.opened++;
-    log_info(ROOM, "up: %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node, PEER(peer),
-             l->epoch, l->frame_max, carrier->name);
+    if (link_may_say(n, now))
+        log_info(ROOM, "up: %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
+                 PEER(peer), l->epoch, l->frame_max, carrier->name);
     link_send_ack(l, now); // tells the remote that its answer arrived
     link_reschedule(l);
     l->in_callback++;
@@ -281,8 +287,9 @@ static void hello(struct link_node *n, const struct carrier *carrier, uint32_t p
     uint32_t capabilities = b->capabilities & n->capabilities;
     link_agree(l, link_answer_frame_max(n, b->frame_max, capabilities), capabilities);
     n->stats.opened++;
-    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
-             PEER(peer), l->epoch, l->frame_max, carrier->name);
+    if (link_may_say(n, now))
+        log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, frames of %u bytes, by %s", l->peer_node,
+                 PEER(peer), l->epoch, l->frame_max, carrier->name);
     answer_hello(n, carrier, &l->path, l->epoch, HELLO_OK, l->agreed, l->capabilities, "");
     link_reschedule(l);
     l->in_callback++;
@@ -325,7 +332,7 @@ void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame 
         if (l->epoch != frame->epoch || l->path.peer != peer ||
             (l->state != LINK_UP && l->state != LINK_FROZEN))
             continue;
-        if (b->reason == BYE_CLOSED || b->reason == BYE_REFUSED)
+        if ((b->reason == BYE_CLOSED || b->reason == BYE_REFUSED) && link_may_say(n, now))
             log_info(ROOM, "%s says goodbye: %s", l->peer_node, b->why);
         link_down(l, now, reasons[b->reason]);
         if (b->reason == BYE_REFUSED && l->host &&
@@ -351,7 +358,8 @@ void link_handshake_input(struct link_node *n, const struct carrier *carrier, ui
 
 void link_down(struct link *l, uint64_t now, const char *why)
 {
-    log_warn(ROOM, "down: %s at %u.%u.%u.%u: %s", l->peer_node, PEER(l->path.peer), why);
+    if (link_may_say(l->node, now))
+        log_warn(ROOM, "down: %s at %u.%u.%u.%u: %s", l->peer_node, PEER(l->path.peer), why);
     l->node->stats.downs++;
     if (l->host) {
         link_hello_start(l, now, LINK_HELLO_MIN_MS * MS);
@@ -377,7 +385,8 @@ void link_heard(struct link *l, uint64_t now)
     if (l->state != LINK_FROZEN)
         return;
     l->state = LINK_UP;
-    log_info(ROOM, "%s answers again", l->peer_node);
+    if (link_may_say(l->node, now))
+        log_info(ROOM, "%s answers again", l->peer_node);
     l->in_callback++;
     l->events->resumed(l->ctx, l);
     l->in_callback--;
@@ -418,7 +427,8 @@ void link_watch(struct link *l, uint64_t now)
         return;
     l->state = LINK_FROZEN;
     l->frozen_at = now;
-    log_warn(ROOM, "%s is silent: frozen, grace period of %u ms runs", l->peer_node, LINK_GRACE_MS);
+    if (link_may_say(l->node, now))
+        log_warn(ROOM, "%s is silent: frozen, grace period of %u ms runs", l->peer_node, LINK_GRACE_MS);
     l->in_callback++;
     l->events->frozen(l->ctx, l);
     l->in_callback--;

@@ -159,8 +159,9 @@ struct link_node {
     const struct link_events *listen_events;
     enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx, const char **why);
     void *accept_arg;
-    uint64_t due;     // no timer of any link before this
-    uint64_t bye_due; // next answer to an unknown epoch not before this
+    uint64_t due;      // no timer of any link before this
+    uint64_t bye_due;  // next answer to an unknown epoch not before this
+    struct limit said; // sentences that peers can cause as often as they like
     struct link_node_stats stats;
     const struct node_keys *keys; // NULL: plain frames only
     uint32_t capabilities;        // WIRE_CAP_* that this node offers and takes
@@ -219,6 +220,9 @@ void link_frame_input(struct link *l, const struct carrier *carrier, const struc
 struct link *link_find(struct link_node *n, uint32_t peer, uint32_t epoch);
 
 // link_handshake.c
+/// May a sentence be said that a peer can cause as often as it likes? 64 at once, four a second: the net lock
+/// is held, and a console is slow.
+bool link_may_say(struct link_node *n, uint64_t now);
 void link_hello_start(struct link *l, uint64_t now, uint64_t delay);
 void link_hello_repeat(struct link *l, uint64_t now);
 void link_handshake_input(struct link_node *node, const struct carrier *carrier, uint32_t peer,

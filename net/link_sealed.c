@@ -406,8 +406,9 @@ static struct link *confirmed(struct link_node *n, const struct carrier *carrier
         return NULL;
     }
     n->stats.opened++;
-    log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, sealed frames of %u bytes, by %s", l->peer_node,
-             PEER(l->path.peer), l->epoch, l->frame_max + WIRE_SEAL_BYTES, carrier->name);
+    if (link_may_say(n, now))
+        log_info(ROOM, "up: host %s at %u.%u.%u.%u, epoch %08x, sealed frames of %u bytes, by %s",
+                 l->peer_node, PEER(l->path.peer), l->epoch, l->frame_max + WIRE_SEAL_BYTES, carrier->name);
     uint32_t incarnation = l->incarnation;
     l->in_callback++;
     l->events->up(l->ctx, l);

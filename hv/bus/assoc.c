@@ -49,6 +49,13 @@ const char *assoc_state_name(enum assoc_state state)
     return (unsigned)state < ASSOC_STATES ? names[state] : "?";
 }
 
+/// A remote that comes and goes without end does not keep others waiting for a slow console (the net lock is
+/// held): 64 sentences at once, two a second.
+static bool may_say(struct remote *remote)
+{
+    return limit_take(&remote->said, time_ns(), 500000000, 64);
+}
+
 void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
 {
     enum assoc_state before = fn->state;
@@ -57,27 +64,30 @@ void assoc_set(struct remote_fn *fn, enum assoc_state state, const char *why)
     switch (state) {
     case ASSOC_ATTACHED:
         fn->told = NULL;
-        log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s %s", REMOTE_FN_ARGS(fn),
-                 fn->info.vendor, fn->info.device, fn->guest->name, assoc_place(fn, place));
+        if (may_say(fn->remote))
+            log_info("bus", REMOTE_FN_FORMAT " (%04x:%04x) is guest \"%s\"'s %s", REMOTE_FN_ARGS(fn),
+                     fn->info.vendor, fn->info.device, fn->guest->name, assoc_place(fn, place));
         ports_attention(fn->guest);
         break;
     case ASSOC_REFUSED: // tried again at every announcement, but said once
         if (fn->told == why)
             break;
         fn->told = why;
-        log_warn("bus", REMOTE_FN_FORMAT " for guest \"%s\": %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
-                 why, fn->refused_by[0] ? ": " : "", fn->refused_by);
+        if (may_say(fn->remote))
+            log_warn("bus", REMOTE_FN_FORMAT " for guest \"%s\": %s%s%s", REMOTE_FN_ARGS(fn), fn->guest->name,
+                     why, fn->refused_by[0] ? ": " : "", fn->refused_by);
         break;
     case ASSOC_LOST:
         fn->handle = 0;
         fn->inserted = fn->resetting = false;
         ports_attention(fn->guest);
-        log_warn("bus", REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; %s until it returns",
-                 REMOTE_FN_ARGS(fn), fn->guest->name, why,
-                 fn->port ? "its slot is empty" : "it reads as all-ones");
+        if (may_say(fn->remote))
+            log_warn("bus", REMOTE_FN_FORMAT " of guest \"%s\" is lost: %s; %s until it returns",
+                     REMOTE_FN_ARGS(fn), fn->guest->name, why,
+                     fn->port ? "its slot is empty" : "it reads as all-ones");
         break;
     case ASSOC_ANNOUNCED:
-        if (before == ASSOC_ATTACHING)
+        if (before == ASSOC_ATTACHING && may_say(fn->remote))
             log_warn("bus", REMOTE_FN_FORMAT ": %s", REMOTE_FN_ARGS(fn), why);
         break;
     default:
@@ -91,7 +101,8 @@ static void on_up(void *ctx, struct link *link)
 {
     struct remote *remote = ctx;
     remote->link = link;
-    log_info("bus", "remote \"%s\": link up", remote->node);
+    if (may_say(remote))
+        log_info("bus", "remote \"%s\": link up", remote->node);
     for (unsigned i = 0; i < used; i++) {
         struct remote_fn *fn = &functions[i];
         if (fn->remote != remote || fn->state == ASSOC_FREE)
@@ -114,13 +125,15 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
 static void on_frozen(void *ctx, struct link *link)
 {
     (void)link;
-    log_warn("bus", "remote \"%s\" does not answer; its functions wait", ((struct remote *)ctx)->node);
+    if (may_say(ctx))
+        log_warn("bus", "remote \"%s\" does not answer; its functions wait", ((struct remote *)ctx)->node);
 }
 
 static void on_resumed(void *ctx, struct link *link)
 {
     (void)link;
-    log_info("bus", "remote \"%s\" answers again", ((struct remote *)ctx)->node);
+    if (may_say(ctx))
+        log_info("bus", "remote \"%s\" answers again", ((struct remote *)ctx)->node);
 }
 
 /// First the states, so that nobody who is woken sends again; then whoever waits.
@@ -147,7 +160,8 @@ static void on_down(void *ctx, struct link *link, const char *why)
 {
     (void)link;
     struct remote *remote = ctx;
-    log_warn("bus", "remote \"%s\": link down: %s", remote->node, why);
+    if (may_say(remote))
+        log_warn("bus", "remote \"%s\": link down: %s", remote->node, why);
     lose(remote, why);
     assoc_prune(false);
 }
@@ -235,8 +249,9 @@ static void heard(void *ctx, const struct announcement *a)
     } else if (a->peer != remote->peer) {
         if (!link_set_peer(remote->link, a->peer))
             return;
-        log_info("bus", "remote \"%s\" has moved to %u.%u.%u.%u", remote->node, a->peer & 0xff,
-                 a->peer >> 8 & 0xff, a->peer >> 16 & 0xff, a->peer >> 24);
+        if (may_say(remote))
+            log_info("bus", "remote \"%s\" has moved to %u.%u.%u.%u", remote->node, a->peer & 0xff,
+                     a->peer >> 8 & 0xff, a->peer >> 16 & 0xff, a->peer >> 24);
     } else if (remote->impostor && !remote->impostor_told) { // it was heard, and ours is still there
         remote->impostor_told = true;
         log_warn("bus", "a second remote calls itself \"%s\"; give each its own name", remote->node);
@@ -272,6 +287,7 @@ static struct remote *remote_named(const char *node)
             continue;
         remote = &remotes[i];
         remote->used = true;
+        remote->said = (struct limit){0};
         remote->link = NULL;
         remote->attaching = NULL;
         remote->peer = remote->boot_id = remote->impostor = 0;

@@ -9,6 +9,7 @@
 #include "hv/bus/mirror.h"
 #include "hv/platform/root_port.h"
 #include "net/discovery.h"
+#include "net/limit.h"
 #include "net/link.h"
 #include "rt/boot_info.h"
 #include <stdatomic.h>
@@ -153,6 +154,7 @@ struct remote {
     bool impostor_told, no_link_told;
     struct link *link;   // NULL: not heard of yet
     uint64_t idle_since; // ns; 0: a guest needs it
+    struct limit said;   // sentences that it can cause as often as it likes
     struct remote_fn *attaching;
     struct transaction tags[TAGS];
     uint16_t next_tag;

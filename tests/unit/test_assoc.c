@@ -264,6 +264,26 @@ static void test_gone_and_announced_again(void **state)
     assert_true(bus_guest_ready(fx.guest));
 }
 
+/// A remote that takes its function away and lends it again, for ever: the net lock is held while this is
+/// said.
+static void test_gone_without_end(void **state)
+{
+    (void)state;
+    fixture_attached();
+    unsigned before = host_log_count();
+    uint64_t since = time_ns();
+    for (unsigned i = 0; i < 1000; i++) {
+        net_lock();
+        fake_deliver((struct wire_record){.type = REC_GONE, .function = fake.fns[0].handle}, NULL, 0);
+        net_unlock();
+        fake.fns[0].handle = 0;
+        fake_announce(PEER, BOOT_ID, 2);
+        fake_settle();
+    }
+    assert_true(bus_guest_ready(fx.guest));
+    assert_in_range(host_log_count() - before, 32, 65 + (time_ns() - since) / 500000000);
+}
+
 static void test_attach_without_answer(void **state)
 {
     (void)state;
@@ -648,6 +668,7 @@ int main(void)
         T(test_loss_and_return),
         T(test_comes_back_as_another_device),
         T(test_gone_and_announced_again),
+        T(test_gone_without_end),
         T(test_attach_without_answer),
         T(test_full_link_at_attach),
         T(test_configuration_retry_at_attach),
