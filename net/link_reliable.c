@@ -256,8 +256,8 @@ void link_acknowledged(struct link *l, const struct wire_frame *frame, uint64_t 
         if (l->host && frame->type == WIRE_ACK && rtt >= LINK_ACK_POSTED_MS * MS)
             rtt -= LINK_ACK_POSTED_MS * MS; // it was waiting (RFC 9002, 5.3)
         link_measure(l, rtt);
+        l->backoff = 0; // RFC 6298, 5: not by a frame that was sent twice
     }
-    l->backoff = 0;
     l->outstanding_since = now;
     if (l->una == l->nxt) {
         l->rto_due = l->rack_due = NEVER;

@@ -12,6 +12,7 @@ import bench_nvme
 from farbuslab import Lab, LabError, guest
 
 GUESTS = 8
+FAIR = 0.75  # of its share a guest keeps beside one that floods its NIC
 
 # key: (what it is, goal or None, what peers cost on this bench); instructions, if it says nothing else
 ROWS = {
@@ -109,7 +110,8 @@ poweroff -f
 
 
 def run_flood(folder, carrier):
-    """4 KiB reads in a second of the host's clock, from a guest that is alone, beside one that computes, beside one that sends without end. One CPU."""
+    """4 KiB reads in a second of the host's clock, from a guest that is alone, beside one that computes, beside one that sends without end; then
+    also how many frames the host gave the link and how many of them it had to send again. One CPU."""
     ini = node(f"carrier = {carrier}\n[guest linux]\nmemory = 192M\nkernel = vmlinuz\ninitrd = initrd\nwait = 600\ncmdline = console=ttyS0,115200 quiet\n"
                "device = remote1/0000:00:04.0\n"
                "[guest flood]\nmemory = 16M\nkernel = share.elf\ncmdline = do=nic key=1\nnic = auto\n")
@@ -126,6 +128,11 @@ def run_flood(folder, carrier):
             console.expect(rf"keys go to {name}", 60)
             console.send("x\n\x1d")
 
+        def sent():
+            """(frames that the host gave the link, of these again)"""
+            console.send("links\n")
+            return tuple(int(console.expect(rf"links: remote \"remote1\" .*{what} (\d+)", 60)[1]) for what in ("frames sent", "retransmitted"))
+
         console.expect("flood: started", 300)
         console.send("pause flood\n")
         speed = {}
@@ -136,11 +143,13 @@ def run_flood(folder, carrier):
             if what == "flood":
                 key_for("flood")
                 console.expect("more than a thousand frames sent", 300)
+                before = sent()
             key_for("linux")
             speed[what] = 0
             for _ in range(3):  # the best: what the emulators lose to others of this machine is not meant
                 done = console.expect(r"dmacheck: read .* ops=(\d+) errors=0 wrong=0 beside=0 usec=(\d+) ", 900)
                 speed[what] = max(speed[what], int(done[1]) * 1e6 / int(done[2]))
+        speed["sent"], speed["lost"] = (after - then for after, then in zip(sent(), before))
         return speed
 
 
@@ -159,4 +168,6 @@ def flooded(folder):
 def table(result):
     """Lines for people."""
     for carrier, speed in result.items():
-        yield f"by {carrier}: alone {speed['alone']:.0f}, beside one that computes {speed['spin']:.0f}, beside one that floods its NIC {speed['flood']:.0f}"
+        share = speed["flood"] / speed["spin"]
+        yield f"by {carrier}: alone {speed['alone']:.0f}, beside one that computes {speed['spin']:.0f}, beside one that floods its NIC {speed['flood']:.0f}: " \
+              f"{share:.0%} of that, goal {FAIR:.0%}: {'met' if share >= FAIR else 'MISSED'}; lost by the link meanwhile: {speed['lost']} frames of {speed['sent']}"

@@ -200,24 +200,29 @@ def classify_farbus(frame):
 
 
 def count(path, classify, done):
-    """{row: {"frames", "bytes", "trips"} for each operation}."""
-    result, row, turn = {}, None, None
+    """{row: {"frames", "bytes", "trips"} for each operation}. Frames before the initiator's first payload of a row, and lone
+    acknowledgements behind the last, are of the mark and of the time between the rows (a link that has nothing to say says so each 400 ms), not of any operation."""
+    result, row, turn, lone = {}, None, None, None
     for size, frame in packets(path):
         counts, payload, ours, mark = classify(frame)
         if mark is not None:
             row = WORKLOAD[mark][0] if mark < len(WORKLOAD) else None
-            turn = None
+            turn = lone = None
             if row:
                 result[row] = {"frames": 0, "bytes": 0, "trips": 0}
             continue
         if row is None or not counts:
             continue
         sums = result[row]
-        sums["frames"] += 1
-        sums["bytes"] += size
-        if payload:
-            sums["trips"] += ours and turn is not True
-            turn = ours
+        if not payload or (lone is None and not ours):
+            if lone is not None:
+                lone.append(size)
+            continue
+        lone = (lone or []) + [size]
+        sums["frames"] += len(lone)
+        sums["bytes"] += sum(lone)
+        sums["trips"] += ours and turn is not True
+        turn, lone = ours, []
     return {row: {k: v / done[row] for k, v in sums.items()} for row, sums in result.items()}
 
 
