@@ -67,10 +67,10 @@ static void complete(struct server_host *host, uint16_t handle, uint16_t tag, en
     complete_after(host, handle, tag, status, data, size, NULL);
 }
 
-/// Gives credits back in batches. When the link is full they wait for the next poll.
-static void return_credits(struct server_host *host, struct function *f)
+/// Gives credits back when there are as many. When the link is full they wait for the next poll.
+static void return_credits(struct server_host *host, struct function *f, uint32_t batch)
 {
-    if (f->credits_used < FUNCTION_CREDITS_BATCH)
+    if (f->credits_used < batch)
         return;
     struct wire_credit credit = {.count = (uint16_t)(f->credits_used < 0xffff ? f->credits_used : 0xffff)};
     struct wire_record rec = {.type = REC_CREDIT, .function = f->handle};
@@ -401,7 +401,7 @@ static void on_record(void *ctx, struct link *link, const struct wire_record *re
         complete_after(host, rec->function, rec->tag, out.status, out.data, out.size, f);
     if (f) {
         mastering_touched(f, time_ns());
-        return_credits(host, f);
+        return_credits(host, f, FUNCTION_CREDITS_BATCH);
     }
 }
 
@@ -471,12 +471,12 @@ bool server_poll(void)
         if (host->link && completions_send(&host->completions, host->link))
             server.busy = host->unflushed = true;
     }
+    tell_interrupts();
     for (unsigned i = 0; i < server.functions->count; i++) {
         struct function *f = &server.functions->all[i];
-        if (f->owner && f->credits_used >= FUNCTION_CREDITS_BATCH)
-            return_credits(owner_of(f), f);
+        if (f->owner) // smaller batches when something leaves anyway
+            return_credits(owner_of(f), f, FUNCTION_CREDITS_BATCH / (owner_of(f)->unflushed ? 2 : 1));
     }
-    tell_interrupts();
     for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
         struct server_host *host = &server.hosts[i];
         if (!host->link)
