@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// LINK: boot/config.c boot/config_node.c boot/config_guest.c
+// LINK: boot/config.c boot/config_keys.c boot/config_node.c boot/config_guest.c
 // LINK: boot/config_security.c boot/value.c boot/refusal.c @inih
 //
 // farbus.ini as anybody could write it. Whatever is taken must be something the hypervisor may rely on: every

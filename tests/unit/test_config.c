@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // farbus.ini: what is taken, and the sentence for each thing that is refused.
-// LINK: boot/config.c boot/config_node.c boot/config_guest.c
+// LINK: boot/config.c boot/config_keys.c boot/config_node.c boot/config_guest.c
 // LINK: boot/config_security.c boot/value.c boot/refusal.c @inih
 #include "boot/config.h"
 #include <setjmp.h>
