@@ -35,6 +35,8 @@ def format_findings(files):
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(print(__doc__))
     files = tracked()
     findings = format_findings(files)
     for name in files:

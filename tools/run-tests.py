@@ -131,6 +131,8 @@ skips = 0
 def main():
     kinds = {"unit": unit, "fuzz": fuzz, "system": system}
     chosen = sys.argv[1:]
+    if {"-h", "--help"} & set(chosen):
+        sys.exit(print(__doc__))
     if not chosen or any(k not in kinds for k in chosen):
         sys.exit("usage: [TEST=name] tools/run-tests.py unit|fuzz|system ...")
     passed = failed = 0
