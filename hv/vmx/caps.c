@@ -33,6 +33,7 @@ static const struct control controls[] = {
     {WORD_SECONDARY, SEC_VPID, false, "VPID"},
     {WORD_SECONDARY, SEC_RDTSCP, false, "RDTSCP"},
     {WORD_SECONDARY, SEC_INVPCID, false, "INVPCID"},
+    {WORD_SECONDARY, SEC_PAUSE_LOOP, false, "PAUSE-loop exiting"},
     {WORD_SECONDARY, SEC_WBINVD, true, "WBINVD exiting"},
     {WORD_EXIT, EXIT_HOST_64, true, "64-bit host"},
     {WORD_EXIT, EXIT_ACK_INTERRUPT, true, "acknowledge interrupt on exit"},

@@ -337,6 +337,7 @@ static const struct exit_row exit_table[EXIT_REASON_COUNT] = {
     [REASON_ENTRY_FAILURE_MACHINE_CHECK] = {on_entry_failure},
     [REASON_MWAIT] = {on_undefined},
     [REASON_MONITOR] = {on_undefined},
+    [REASON_PAUSE] = {on_leave}, // it spins: the guest's other vCPUs have their turn
     [REASON_EPT_VIOLATION] = {on_ept_violation, .vectoring = true, .traced = true},
     [REASON_EPT_MISCONFIGURATION] = {on_ept_misconfiguration},
     [REASON_PREEMPTION_TIMER] = {on_leave},

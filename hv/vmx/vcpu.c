@@ -2,6 +2,7 @@
 // A vCPU's VMCS: its controls, its host half, its start state; and what changes hands when another vCPU gets
 // the CPU.
 #include "hv/vm/cpuid.h"
+#include "hv/vm/guest.h"
 #include "hv/vm/msr.h"
 #include "hv/vmx/vmx.h"
 #include "rt/cpu.h"
@@ -164,7 +165,15 @@ static void write_controls(struct vcpu *v)
     x->cpu_controls = vmx_controls.cpu;
     vmwrite(PIN_BASED_CONTROLS, vmx_controls.pin);
     vmwrite(PROCESSOR_BASED_CONTROLS, x->cpu_controls);
-    vmwrite(SECONDARY_CONTROLS, vmx_controls.secondary);
+    // A vCPU that spins waits for another of its guest's, which needs this very CPU. Gaps and the whole, in
+    // ticks, as other hypervisors have them.
+    bool spins = v->guest->config->cpus > 1 && (vmx_controls.secondary & SEC_PAUSE_LOOP);
+    vmwrite(SECONDARY_CONTROLS,
+            spins ? vmx_controls.secondary : vmx_controls.secondary & ~(uint64_t)SEC_PAUSE_LOOP);
+    if (spins) {
+        vmwrite(PLE_GAP, 128);
+        vmwrite(PLE_WINDOW, 4096);
+    }
     vmwrite(VM_EXIT_CONTROLS, vmx_controls.exit);
     vmwrite(VM_ENTRY_CONTROLS, vmx_controls.entry & ~ENTRY_IA32E);
     // #DB and #AC can repeat for ever inside the CPU without a chance for the preemption timer; #MC is the

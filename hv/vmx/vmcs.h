@@ -141,6 +141,9 @@ enum vmcs_field {
 #define X(name, encoding) name = encoding,
     VMCS_FIELDS(X)
 #undef X
+    // There only with SEC_PAUSE_LOOP: not for the dump
+    PLE_GAP = 0x4020,
+    PLE_WINDOW = 0x4022,
 };
 
 // Pin-based controls (table 25-5)
@@ -173,6 +176,7 @@ enum vmcs_field {
 #define SEC_VPID               (1u << 5)
 #define SEC_WBINVD             (1u << 6)
 #define SEC_UNRESTRICTED_GUEST (1u << 7)
+#define SEC_PAUSE_LOOP         (1u << 10)
 #define SEC_INVPCID            (1u << 12)
 
 // VM-exit controls (table 25-13)
