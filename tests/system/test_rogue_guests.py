@@ -45,6 +45,7 @@ def test_survivors(lab, cpu):
     assert len(storms) == 11 and all(count == right == "1000" for _, count, right in storms)
     assert re.findall(r"rogue: (?!VM).* did something", lines["vmx"]) == []
     assert len(re.findall(r"rogue: \w+ vector 6$", lines["vmx"], re.M)) == 18
+    assert "to 254 processors; its page moves" in lines["lapic"]
     assert "CR0 PG without PE refused" in lines["registers"] and "XSETBV bad 6 times, refused 6 times" in lines["registers"]
     refused = int(re.search(r"CR4 bits changed \w+, refused (\w+)", lines["registers"])[1], 16)
     assert refused & 1 << 13 and refused >> 23 == 0x1FF  # VMXE is not for guests, reserved bits are nobody's
@@ -63,7 +64,7 @@ def test_processor_state(lab):
     l.start()
     for name in ("step", "own3", "own99"):
         ended(l, name, "powered off")
-    assert "rogue: 17 single steps of 17, DR7.GD caught, cleared" in pair.guest_lines(l["host1"], "step")
+    assert "rogue: 23 single steps of 23, DR7.GD caught, cleared; RF of what exits saved" in pair.guest_lines(l["host1"], "step")
     for name in ("own3", "own99"):
         assert "rogue: own registers looked at 200 times, changed 0 times; 11 of 11 MSRs" in pair.guest_lines(l["host1"], name)
 

@@ -42,7 +42,7 @@ void fault_start(void)
 
 void guest_exception(const struct exception_frame *f)
 {
-    last_fault = (struct fault){f->vector, f->error, f->eip, read_cr2()};
+    last_fault = (struct fault){f->vector, f->error, f->eflags, f->eip, read_cr2()};
     if (try_stack != 0)
         return; // start.S unwinds to try_call
     print("guest: unexpected exception %u, error 0x%x, at 0x%08x, cr2 0x%08x\n", f->vector, f->error, f->eip,

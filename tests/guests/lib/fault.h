@@ -17,7 +17,7 @@
 #define VECTOR_PF 14u
 
 struct fault {
-    uint32_t vector, error;
+    uint32_t vector, error, flags;
     uint64_t ip, cr2;
 };
 extern struct fault last_fault;

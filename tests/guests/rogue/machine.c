@@ -111,7 +111,15 @@ void rogue_lapic(void)
         mmio_write32(LAPIC + 0x310, id << 24);
         mmio_write32(LAPIC + 0x300, 0x4608); // STARTUP
     }
-    print("rogue: %u LAPIC writes, INIT and STARTUP to 254 processors\n", written);
+    uint64_t base = 0;
+    uint32_t version = mmio_read32(LAPIC + 0x30);
+    (void)try_rdmsr(0x1b, &base);
+    bool moves = try_wrmsr(0x1b, (base & 0xfff) | 0xfed40000u) && mmio_read32(0xfed40030u) == version &&
+                 mmio_read32(LAPIC + 0x30) == 0xffffffffu;
+    (void)try_wrmsr(0x1b, base);
+    moves &= mmio_read32(LAPIC + 0x30) == version;
+    print("rogue: %u LAPIC writes, INIT and STARTUP to 254 processors; its page %s\n", written,
+          moves ? "moves" : "DOES NOT MOVE");
 }
 
 static bool scribble(void *ctx, pci_bdf at, uint32_t id)

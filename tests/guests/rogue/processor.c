@@ -147,21 +147,26 @@ static void do_read_dr7(void *arg)
 }
 
 /// Single steps over what exits, under MOV SS and STI too, and over HLT: a trap after each, none after MOV SS
-/// (SDM vol. 3, 6.8.3). Then DR7.GD: the handler of its #DB may use the debug registers (17.2.4).
+/// (SDM vol. 3, 6.8.3), one after each iteration of REP. Then DR7.GD: the handler of its #DB may use the
+/// debug registers (17.2.4). A fault saves RF (17.3.1.1).
 void rogue_step(void)
 {
     uint32_t dr7 = 0;
     steps = 0;
     fault_set_gate(1, (const void *)step_handler);
-    __asm__ volatile("pushfl; orl $0x100, (%%esp); popfl; nop; movl %%ss, %%eax; movl %%eax, %%ss; nop;"
-                     "movl %%ss, %%eax; movl %%eax, %%ss; cpuid; cpuid; sti; cpuid; cli; inb $0x80, %%al;"
-                     "movl 0xd7f00000, %%eax; sti; hlt; cli; pushfl; andl $0xfffffeff, (%%esp); popfl" ::
-                         : "eax", "ebx", "ecx", "edx", "cc", "memory");
+    __asm__ volatile(
+        "pushfl; orl $0x100, (%%esp); popfl; nop; movl %%ss, %%eax; movl %%eax, %%ss; nop;"
+        "movl %%ss, %%eax; movl %%eax, %%ss; cpuid; cpuid; sti; cpuid; cli; inb $0x80, %%al;"
+        "movl 0xd7f00000, %%eax; movl $0x80, %%edx; movl $3, %%ecx; movl %%esp, %%esi; rep outsb;"
+        "sti; hlt; cli; pushfl; andl $0xfffffeff, (%%esp); popfl" ::
+            : "eax", "ebx", "ecx", "edx", "esi", "cc", "memory");
     fault_start();
     bool guarded = !try_call(do_guarded, NULL) && last_fault.vector == 1;
     bool cleared = try_call(do_read_dr7, &dr7) && !(dr7 & 0x2000);
-    print("rogue: %u single steps of 17, DR7.GD %s, %s\n", steps, guarded ? "caught" : "NOT caught",
-          cleared ? "cleared" : "NOT cleared");
+    bool resumes = !try_wrmsr(0x10000, 0) && last_fault.flags & 0x10000;
+    print("rogue: %u single steps of 23, DR7.GD %s, %s; RF of what exits %s\n", steps,
+          guarded ? "caught" : "NOT caught", cleared ? "cleared" : "NOT cleared",
+          resumes ? "saved" : "NOT saved");
 }
 
 struct control_write {
