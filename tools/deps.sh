@@ -228,7 +228,7 @@ step_guests() {
     fi
 }
 
-# Kernels of others that are no Linux: memtest86+ (boots as a bzImage, by its 64-bit and by its 32-bit entry) and GNU Mach (Multiboot 1).
+# Kernels of others that are no Linux: memtest86+ (boots as a bzImage, by its 64-bit and by its 32-bit entry), GNU Mach and Xen (Multiboot 1).
 step_suites() {
     local to=$deps/guests deb
     mkdir -p "$to"
@@ -243,6 +243,11 @@ step_suites() {
         deb=$(fetch_binary gnumach-image-1.8-486)
         dpkg-deb --fsys-tarfile "$deb" | tar -xO ./boot/gnumach-1.8-486.gz >"$to/gnumach.gz" || die "gnumach-image-1.8-486 holds no kernel"
         say "gnumach-image-1.8-486 -> build/deps/guests"
+    fi
+    if [ ! -s "$to/xen.gz" ]; then
+        deb=$(fetch_binary xen-hypervisor-4.17-amd64)
+        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./boot/xen-4.17-amd64.gz >"$to/xen.gz" || die "xen-hypervisor-4.17-amd64 holds no kernel"
+        say "xen-hypervisor-4.17-amd64 -> build/deps/guests"
     fi
 }
 

@@ -138,6 +138,23 @@ static enum status write_acpi(struct guest *g)
     return at ? acpi_tables_build(&machine, GUEST_ACPI_BASE, at, GUEST_ACPI_SIZE, &used) : ERR_RANGE;
 }
 
+#define BIOS_DATA    0x400u
+#define EBDA_SEGMENT 0x9fc0u // what the memory maps of both loaders keep
+
+/// The words of a BIOS's data area that kernels read without asking a BIOS: where its extended one is, where
+/// low memory ends (Xen puts its trampoline below), the serial port.
+static enum status write_bios_data(struct guest *g)
+{
+    static const struct __attribute__((packed)) {
+        uint16_t serial[4], parallel[3], ebda, equipment;
+        uint8_t test;
+        uint16_t memory_kib;
+    } data = {.serial = {0x3f8}, .ebda = EBDA_SEGMENT, .equipment = 0x202, .memory_kib = EBDA_SEGMENT >> 6};
+    _Static_assert(sizeof data == 0x15, "the BIOS's layout");
+    enum status s = guest_memory_write(g, BIOS_DATA, &data, sizeof data);
+    return s == OK ? guest_memory_fill(g, EBDA_SEGMENT << 4, 1, 1) : s; // its size, KiB
+}
+
 enum status start_load(struct guest *g, struct vcpu_start *start)
 {
     const struct boot_guest *c = g->config;
@@ -148,9 +165,11 @@ enum status start_load(struct guest *g, struct vcpu_start *start)
         .ctx = g,
         .low_end = g->memory < GUEST_LOW_END ? g->memory : GUEST_LOW_END,
         .high_end = g->memory > GUEST_LOW_END ? g->memory - GUEST_LOW_END + GUEST_HIGH_START : 0};
-    enum status s = linux_is_image(phys_to_virt(c->kernel.base), c->kernel.size)
-                        ? load_linux(g, &target, start, &why)
-                        : load_multiboot(g, &target, start, &why);
+    enum status s = write_bios_data(g); // first: an image may want the place for itself
+    if (s == OK)
+        s = linux_is_image(phys_to_virt(c->kernel.base), c->kernel.size)
+                ? load_linux(g, &target, start, &why)
+                : load_multiboot(g, &target, start, &why);
     if (s != OK) {
         snprintf(g->stop_reason, sizeof g->stop_reason, "kernel %s %s", c->kernel.path, why);
         return s;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Kernels and test suites that others wrote run as guests, unmodified, as Debian packages them: memtest86+ by both entries of a bzImage, GNU Mach
-as a Multiboot kernel with a module. Their screens are read from their serial consoles."""
+and Xen as Multiboot kernels with a module. Their screens are read from their serial consoles."""
 import gzip
 import os
 import re
@@ -9,6 +9,11 @@ import time
 import pair
 
 GUESTS = os.path.join(pair.ROOT, "build", "deps", "guests")
+
+
+def unpacked(name):
+    with gzip.open(os.path.join(GUESTS, name)) as f:
+        return f.read()
 
 
 def section(name, memory, cmdline, more=()):
@@ -29,14 +34,13 @@ def until(host, name, pattern, seconds=400):
 
 
 def test_suites_of_others(lab):
-    with gzip.open(os.path.join(GUESTS, "gnumach.gz")) as f:
-        mach = f.read()
     memtest = "console=ttyS0,115200"
     ini = "[node]\nname = host1\nrole = host\naddress = 10.7.0.1/24\n" + section("memtest", "8M", memtest) + section("memtest32", "8M", memtest) + \
-        section("mach", "48M", "console=com0 root=none", ["module = server first $(task-create) $(task-resume)"])
-    l = lab({"host": {"host1": {"nic": "none", "memory": 256, "ini": ini,
+        section("mach", "48M", "console=com0 root=none", ["module = server first $(task-create) $(task-resume)"]) + \
+        section("xen", "256M", "xen no-real-mode com1=115200,8n1 console=com1 loglvl=all noreboot", ["module = memtest", "cpus = 2"])
+    l = lab({"host": {"host1": {"nic": "none", "memory": 560, "ini": ini,
                                 "files": {"memtest": os.path.join(GUESTS, "memtest.bin"), "memtest32": os.path.join(GUESTS, "memtest32.bin"),
-                                          "mach": mach, "server": b"no program"}}}})
+                                          "mach": unpacked("gnumach.gz"), "xen": unpacked("xen.gz"), "server": b"no program"}}}})
     l.start()
     host = l["host1"]
     host.console.expect("host: up", pair.BOOT)
@@ -50,6 +54,16 @@ def test_suites_of_others(lab):
     assert "module 0: server first $(task-create) $(task-resume)" in mach and "1 multiboot modules" in mach
     host.console.send("stop mach\r")
     host.console.expect("mach: stopped: stopped from the console", 60)
+
+    # Xen: both processors, memory, interrupt controllers, timers and the IOMMU; it ends for want of a Linux kernel
+    until(host, "xen", r"ELF: not an ELF binary.*Could not construct domain 0")
+    xen = screen(host, "xen")
+    for line in ("[0000000000100000, 000000000fffffff] (usable)", "Using ACPI (MADT) for SMP configuration information",
+                 "ACPI PM Timer", "Intel VT-d Queued Invalidation enabled.", "I/O virtualisation enabled", "TSC deadline timer enabled",
+                 "Brought up 2 CPUs"):
+        assert line in xen, (line, xen)
+    host.console.send("stop xen\r")
+    host.console.expect("xen: stopped: stopped from the console", 60)
 
     # memtest86+: all of the memory, each test in turn
     for name, version in (("memtest", "x64"), ("memtest32", "x32")):
