@@ -84,7 +84,7 @@ fuzz_bin   := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
 elfs := $(if $(shared_src),$(if $(hv_src),build/hv.elf) $(if $(remote_src),build/remote-fw.elf) $(if $(rt_test_obj),build/selftest.elf))
 efis := $(if $(boot_src),build/BOOTX64.EFI)
 
-.PHONY: all help deps usb demo qemu-test test bench soak lint tidy format clean unit fuzz guests elfs efi
+.PHONY: all help deps usb demo qemu-test test bench soak lan-test lint tidy format clean unit fuzz guests elfs efi
 all: $(elfs) $(efis) $(guest_elfs) $(linux_bin) build/bochs-clock.so build/linux/demo.initrd build/esp-host/.made build/esp-remote/.made ## both ELFs, the loader, the test guests, build/esp-host and build/esp-remote
 elfs: $(elfs) ## only hv.elf and remote-fw.elf
 efi: $(efis) ## only the UEFI loader
@@ -322,6 +322,10 @@ MINUTES ?= 10
 soak: deps ## ten emulated minutes of mixed load with 0.5 % loss, outside `make test` (MINUTES=n)
 	$(Q)+$(MAKE) --no-print-directory all
 	$(Q)$(PYTHON) tools/soak.py $(MINUTES)
+LAN_MIB ?= 64
+lan-test: deps ## tests/system/test_lan.py with 64 MiB over TCP each way, beside NVMe traffic, outside `make test` (LAN_MIB=n)
+	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)FARBUS_LAN_MIB=$(LAN_MIB) TEST=test_lan MACHINE=$(MACHINE) $(PYTHON) tools/run-tests.py system
 lint: ## format, licence lines, arrows between rooms, syntax of scripts; seconds
 	$(Q)$(PYTHON) tools/lint.py
 tidy: ## what clang-tidy says of the bare-metal code (package clang-tidy): advice to judge; minutes

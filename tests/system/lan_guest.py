@@ -8,6 +8,9 @@ from farbuslab import guest
 MODULES = ["virtio_pci", "virtio_net", "8021q"]
 # MiB that go there and come back, at the same time. The LAN lets a host on Bochs receive a thousand frames a second, so 64 take a minute and a half.
 MIB = int(os.environ.get("FARBUS_LAN_MIB", "8"))
+# With more, what counts is how many instructions a frame takes that comes in the next millisecond, not how many it takes to boot.
+IPS = 150_000_000 if MIB <= 8 else 50_000_000
+SECONDS = 300 + 30 * MIB  # to end a hang, on a machine that has much else to do
 
 UDHCPC = b"""#!/bin/busybox sh
 [ "$1" = bound ] || exit 0

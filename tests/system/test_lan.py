@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Guests on a LAN with others: a Linux machine without Farbus, and guests of other hosts. Addresses by DHCP, TCP both ways with every byte checked, VLAN
-tags; all through the physical NIC that carries a remote drive's traffic at the same time."""
+"""Guests on a LAN with others: a Linux machine without Farbus, and guests of other hosts. Addresses by DHCP, TCP both ways with every byte
+checked, VLAN tags; all through the physical NIC that carries a remote drive's traffic at the same time."""
 import re
 
 import linux_guest
 import pair
 from farbuslab import guest
-from lan_guest import MIB, initramfs, port, talks, udhcpd
+from lan_guest import IPS, MIB, SECONDS, initramfs, port, talks, udhcpd
 
 FAR_MAC, RATE = "52:54:00:fa:00:09", 8_000_000
 
@@ -20,15 +20,11 @@ say "ready"
 lancheck serve 7000
 """
 
-GUEST = rf"""
-drive=/dev/nvme0n1
-must udhcpc -i eth0 -q -n -t 30 -s /udhcpc
-within 60 ping -c 1 -w 1 10.7.0.9 >/dev/null && say "the machine answers"
-ping -c 3 -w 20 -s 1472 10.7.0.9 >/dev/null && say "it answers frames of full size"
-within 120 test -b $drive
 
-# Over TCP, and on the remote's drive, at the same time
-(lancheck talk 10.7.0.9 7000 up={MIB << 20} down={MIB << 20} seed=1; touch /tmp/over) &
+def both(peer):
+    """Lines of a script: over TCP with a peer, and on the remote's drive, at the same time."""
+    return rf"""
+(lancheck talk {peer} 7000 up={MIB << 20} down={MIB << 20} seed=1; touch /tmp/over) &
 n=0
 until [ -e /tmp/over ]; do
     must dmacheck write $drive start=$((n % 8 * 2097152)) bytes=2097152 bs=65536 qd=4 seed=3
@@ -36,6 +32,17 @@ until [ -e /tmp/over ]; do
     n=$((n + 1))
 done
 say "drive and network, $n times"
+"""
+
+
+GUEST = rf"""
+drive=/dev/nvme0n1
+must udhcpc -i eth0 -q -n -t 30 -s /udhcpc
+within 60 ping -c 1 -w 1 10.7.0.9 >/dev/null && say "the machine answers"
+ping -c 3 -w 20 -s 1472 10.7.0.9 >/dev/null && say "it answers frames of full size"
+within 120 test -b $drive
+
+{both("10.7.0.9")}
 
 # Behind a VLAN tag (Bochs's NIC takes no frame that is longer than 1514 bytes)
 ip link add link eth0 name eth0.7 type vlan id 7
@@ -54,9 +61,17 @@ poweroff -f
 """
 
 
+def drive_is_right(l):
+    """What both() wrote is in the drive's image."""
+    times = len(linux_guest.checks(l)) // 2
+    assert times >= 1
+    linux_guest.verify_image(linux_guest.image(l, "disk"), 0, 0, min(times, 8) * 2097152, 3)
+
+
 def test_guest_and_linux_machine(lab):
     description = linux_guest.description("", {4: [linux_guest.NVME]}, [{"id": "disk", "size": "32M"}], cpus=1)
     host = description["host"]["host1"]
+    host["ips"] = IPS
     host["ini"] = host["ini"].replace("[guest linux]", f"[guest linux]\nnic = 52:54:00:00:00:11\nnic = 52:54:00:00:00:12 {RATE // 1000000}M")
     host["files"]["initrd"] = initramfs(GUEST, ["build/linux/dmacheck"])
     description["linux"] = {"far": {"lan": "lan", "memory": 256, "mac": FAR_MAC,
@@ -65,7 +80,7 @@ def test_guest_and_linux_machine(lab):
     l.start()
     l["host1"].console.expect(r"linux\| .*guest: eth0 has", 120)
     l.lans["lan"].vlan(7)
-    l["host1"].console.expect("linux: stopped: powered off", 300)
+    l["host1"].console.expect("linux: stopped: powered off", SECONDS)
     linux_guest.nothing_wrong(l)
     said = linux_guest.said(l)
     assert [line for line in said if re.fullmatch(r"eth0 has 10\.7\.0\.10\d/24 from 10\.7\.0\.9", line)]
@@ -76,9 +91,7 @@ def test_guest_and_linux_machine(lab):
     assert big["up"] == big["down"] == MIB << 20 and tagged["up"] == 262144
     assert not any(t[key] for t in (big, tagged) for key in ("wrong", "far_wrong")), (big, tagged)
     assert not any(t["wrong"] for _, t in talks(l["far"].console.text))
-    times = len(linux_guest.checks(l)) // 2
-    assert times >= 1
-    linux_guest.verify_image(linux_guest.image(l, "disk"), 0, 0, min(times, 8) * 2097152, 3)
+    drive_is_right(l)
 
     console = l["host1"].console
     print(pair.ask(l["host1"], "links", "links: .*"), pair.ask(l["host1"], "counters", "counters: .*"))
@@ -109,7 +122,7 @@ def test_guests_on_two_hosts(lab):
     def host(name, number, script, files=None):
         ini = f"[node]\nname = {name}\nrole = host\naddress = 10.7.0.{number}/24\n[guest linux]\nmemory = 160M\nkernel = vmlinuz\ninitrd = initrd\n" \
               f"nic = auto\ncmdline = {linux_guest.CMDLINE} quiet\n"
-        return {"lan": "lan", "memory": 384, "ips": linux_guest.IPS, "ini": ini,
+        return {"lan": "lan", "memory": 384, "ips": IPS, "ini": ini,
                 "files": {"vmlinuz": guest.kernel("cloud"), "initrd": initramfs(script, files=files)}}
 
     l = lab({"lan": {"lan": {}}, "host": {"host1": host("host1", 1, CLIENT),
@@ -117,7 +130,7 @@ def test_guests_on_two_hosts(lab):
     l.start()
     texts = []
     for name in ("host1", "host2"):
-        l[name].console.expect("linux: stopped: powered off", 400)
+        l[name].console.expect("linux: stopped: powered off", SECONDS)
         texts.append(l[name].console.text)
     for line in (r"eth0 has 10\.7\.0\.10\d/24 from 10\.7\.0\.11", "the other guest answers", "it answers frames of full size"):
         assert re.search(rf"^linux\| guest: {line}$", texts[0], re.M), line
