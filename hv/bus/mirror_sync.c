@@ -490,8 +490,13 @@ void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope
     for (unsigned i = 0; i < assoc_count() && guest->dma.on; i++) {
         struct remote_fn *fn = assoc_get(i);
         struct mirror *m = fn->mirror;
-        if (m && fn->guest == guest && m->state == MIRROR_ON && !m->due)
-            mirror_reconcile(m, scope, LATER);
+        if (!m || fn->guest != guest || m->state != MIRROR_ON || m->due)
+            continue;
+        mirror_reconcile(m, scope, LATER);
+        if (scope->kind != IOMMU_SCOPE_PAGES) { // that may have taken long
+            net_unlock();
+            net_lock();
+        }
     }
     mirror_leave(guest);
     net_unlock();
