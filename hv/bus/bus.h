@@ -77,8 +77,12 @@ void bus_guest_eoi(struct bus_guest *guest, unsigned gsi);
 
 struct guest_iommu;
 
-/// A guest's memory, for DMA. All on the CPU that runs the guest, except `page`, which any CPU may call.
+/// A guest's memory, for DMA. All by whoever runs the guest, except `page` and `still`.
 struct bus_memory {
+    /// The guest executes nothing from here on, until who runs it lets it go on. True: another of its CPUs
+    /// was in the middle of it till now. From any CPU, while one that runs the guest is inside the bus. NULL:
+    /// it has one CPU.
+    bool (*still)(void *ctx);
     /// The 4 KiB page of RAM at gpa (page aligned); NULL: not RAM.
     void *(*page)(void *ctx, uint64_t gpa);
     /// From now on dirty() tells of this page alone (nested paging may have to split a large page). False: it

@@ -108,7 +108,7 @@ struct guest_dma {
     uint8_t *spare; // twins that nobody has: each begins with the address of the next
     struct slot **by_gpa, **by_iova;
     uint64_t note_mask;
-    bool held; // the guest's CPU is inside hv/bus: no instruction of the guest runs
+    bool held; // who runs the guest is inside hv/bus: none of its vCPUs begins to run
     bool refused_told;
     unsigned fault_count;
     struct mirror_fault {

@@ -215,10 +215,18 @@ static void take_pending(struct mirror *m, uint32_t size)
     m->complete_size = 0;
 }
 
+/// Who runs the guest is inside hv/bus: sees to it that no other of its CPUs is in the guest. True: one was.
+static bool hold(const struct guest_dma *dma)
+{
+    return dma->memory.still && dma->memory.still(dma->memory.ctx);
+}
+
 void mirror_settle(struct mirror *m)
 {
-    if (m->complete_size)
-        take_pending(m, m->complete_size);
+    if (!m->complete_size)
+        return;
+    (void)hold(&m->fn->guest->dma);
+    take_pending(m, m->complete_size);
 }
 
 static void keep(struct mirror *m, const struct wire_dma_data *d, uint32_t index, const uint8_t *runs,
@@ -233,6 +241,8 @@ static void keep(struct mirror *m, const struct wire_dma_data *d, uint32_t index
             bus_attention(m->fn->guest);
         }
         m->overran = true;
+        if (m->fn->guest->dma.held)
+            (void)hold(&m->fn->guest->dma);
         if (m->pending_size)
             take_pending(m, m->pending_size);
         if (m->state == MIRROR_ON)
@@ -266,10 +276,14 @@ static void data(struct mirror *m, const uint8_t *body, size_t size)
         offence(m, lie);
     else if (!s)
         bus_counts.dma_stale += size != 0;
-    else if (!(s->access & WIRE_DMA_READ) || (guest->dma.held && !more && m->pending_size == 0))
+    else if (!(s->access & WIRE_DMA_READ)) {
         pull(m, d.slot, d.generation, runs, size);
-    else
+    } else if (guest->dma.held && !more && m->pending_size == 0) {
+        (void)hold(&guest->dma);
+        pull(m, d.slot, d.generation, runs, size);
+    } else {
         keep(m, &d, index, runs, size);
+    }
     if (m->session != session)
         return;
     m->round_open = more;
@@ -363,17 +377,30 @@ static bool catch_up(struct mirror *m, uint64_t until)
 #define MANY 64u
 
 /// Marks the slots whose pages the guest wrote. Returns how many there are, the first of them in `found`.
+/// When there is one, the guest is held, and if it ran meanwhile all are looked at again: what it wrote first
+/// is never left behind what it wrote last.
 static unsigned look_for_dirty(struct mirror *m, struct slot *found[MANY])
 {
     struct guest_dma *dma = &m->fn->guest->dma;
     const struct bus_memory *memory = &dma->memory;
     unsigned count = 0;
-    bool settle = false;
-    for (struct slot *s = slot_first(&m->readable); s; s = slot_next(&m->readable, s)) {
+    bool settle = false, held = false;
+    struct slot *next, *s = slot_first(&m->readable);
+    for (; s; s = next) {
+        next = slot_next(&m->readable, s);
+        if (s->watched && !s->dirty && s->note && !(*s->note & dma->note_mask))
+            continue;
+        if (!held) {
+            held = true;
+            if (hold(dma)) {
+                next = slot_first(&m->readable);
+                continue;
+            }
+        }
         if (!s->watched) {
             s->dirty = true;
         } else if (!s->dirty) {
-            if ((s->note && !(*s->note & dma->note_mask)) || !memory->dirty(memory->ctx, s->gpa))
+            if (!memory->dirty(memory->ctx, s->gpa))
                 continue;
             settle = true;
             mirror_touched(dma, s->gpa, NULL);
@@ -456,6 +483,8 @@ void mirror_collect(struct bus_guest *guest)
         if (!m || fn->guest != guest || m->state != MIRROR_ON)
             continue;
         uint64_t until = time_ns() + ROUND_WAIT_NS;
+        if (m->overran)
+            (void)hold(&guest->dma); // its beginning is there
         while (m->overran && m->state == MIRROR_ON && time_ns() < until)
             transact_wait();
         if (m->due || m->spoiled) {

@@ -46,9 +46,10 @@ void vcpu_attend(struct vcpu *v, uint32_t what)
         sched_kick(v->cpu);
 }
 
-void guest_still(struct guest *g)
+bool guest_still(struct guest *g)
 {
     uint32_t self = cpu_self()->index;
+    bool moved = false;
     for (uint32_t i = 0; g->spread && i < g->config->cpus; i++) {
         struct vcpu *v = &g->vcpus[i];
         if (v->cpu == self || !atomic_load(&v->inside))
@@ -56,7 +57,9 @@ void guest_still(struct guest *g)
         sched_kick(v->cpu); // no interrupt is taken between vm_inside() and the entry, so it is not lost
         while (atomic_load(&v->inside))
             cpu_pause();
+        moved = true;
     }
+    return moved;
 }
 
 bool guest_alone(struct guest *g)

@@ -15,9 +15,10 @@ void guest_unlock(struct guest *g);
 /// Does this CPU hold it?
 bool guest_locked(const struct guest *g);
 
-/// Makes other CPUs' vCPUs of this guest leave it, until the lock is given back. Lock held. Costs one load
-/// when the guest is not spread.
-void guest_still(struct guest *g);
+/// Makes other CPUs' vCPUs of this guest leave it, until the lock is given back. While this CPU holds the
+/// lock, or another one that does not give it back meanwhile. True: one was inside. Costs one load when the
+/// guest is not spread.
+bool guest_still(struct guest *g);
 /// True: no other CPU is in the middle of a slice of this guest. False: they have been told to end theirs,
 /// and begin no new one while guest_wants_out(). Lock held.
 bool guest_alone(struct guest *g);

@@ -14,20 +14,25 @@ static void *on_page(void *ctx, uint64_t gpa)
     return guest_memory_at(g, gpa, &room);
 }
 
+static bool on_still(void *ctx)
+{
+    return guest_still(ctx);
+}
+
 static bool on_watch(void *ctx, uint64_t gpa)
 {
     struct guest *g = ctx;
     if (guest_memory_touch(g, gpa) != OK)
         return false;
     g->watched = true;
-    guest_still(g);
+    (void)guest_still(g);
     return guest_virt->map_watch(g->map, gpa);
 }
 
 static bool on_dirty(void *ctx, uint64_t gpa)
 {
     struct guest *g = ctx;
-    guest_still(g); // what is read from the page after this is what the bit told of
+    (void)guest_still(g); // what is read from the page after this is what the bit told of
     return guest_virt->map_dirty(g->map, gpa);
 }
 
@@ -62,6 +67,7 @@ static bool on_range(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size)
 void guest_dma_start(struct guest *g)
 {
     const struct bus_memory memory = {.page = on_page,
+                                      .still = g->spread ? on_still : NULL,
                                       .watch = on_watch,
                                       .dirty = on_dirty,
                                       .settle = on_settle,

@@ -167,7 +167,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fake.fns[i].slots = 4 + byte() % 16;
     }
     fixture_guest();
-    const struct bus_memory m = {page, watch, is_dirty, settle, NULL, range, NULL};
+    const struct bus_memory m = {
+        .page = page, .watch = watch, .dirty = is_dirty, .settle = settle, .range = range};
     static int unit;
     bus_guest_dma(fx.guest, &m, (struct guest_iommu *)(void *)&unit);
     fake_announce(PEER, BOOT_ID, 2);

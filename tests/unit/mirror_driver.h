@@ -392,7 +392,12 @@ static inline void world_begin(uint64_t seed, bool all_mapped)
     require(guest_pci_init(&w.pci, &w.io) == OK, "guest_pci_init");
     bus_start("host1");
     require(bus_guest_add("g", BOOT_BUS_FLAT, &w.device, 1, &w.io, &w.pci, &w.guest) == OK, "bus_guest_add");
-    const struct bus_memory memory = {mem_page, mem_watch, mem_dirty, mem_settle, mem_note, mem_range, NULL};
+    const struct bus_memory memory = {.page = mem_page,
+                                      .watch = mem_watch,
+                                      .dirty = mem_dirty,
+                                      .settle = mem_settle,
+                                      .note = mem_note,
+                                      .range = mem_range};
     static int unit;
     bus_guest_dma(w.guest, &memory, all_mapped ? NULL : (struct guest_iommu *)(void *)&unit);
     const struct bus_interrupts interrupts = {on_message, on_line, NULL, NULL};

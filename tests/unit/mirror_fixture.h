@@ -51,6 +51,15 @@ static inline void settle(void *ctx)
     (void)ctx;
     settles++;
 }
+static unsigned stills;
+/// What another CPU of the guest does before it is out of it; true: it was in. NULL: there is none.
+static bool (*other_cpu)(void);
+static inline bool still(void *ctx)
+{
+    (void)ctx;
+    stills++;
+    return other_cpu && other_cpu();
+}
 static inline bool range(void *ctx, unsigned index, uint64_t *gpa, uint64_t *size)
 {
     (void)ctx;
@@ -215,12 +224,14 @@ static inline void begin(uint32_t slots, bool iommu, uint64_t bytes)
     memory = aligned_alloc(PAGE, PAGES * PAGE);
     memset(memory, 0, PAGES * PAGE);
     memset(dirty, 0, sizeof(dirty));
-    table_count = settles = faults = seen_at = 0;
+    table_count = settles = faults = seen_at = stills = 0;
+    other_cpu = NULL;
     ram_bytes = bytes;
     fake.fns[0].info.flags |= WIRE_FN_DMA | WIRE_FN_MSI;
     fake.fns[0].slots = slots;
     fixture_guest();
-    const struct bus_memory m = {page, watch, is_dirty, settle, NULL, range, NULL};
+    const struct bus_memory m = {
+        .still = still, .page = page, .watch = watch, .dirty = is_dirty, .settle = settle, .range = range};
     bus_guest_dma(fx.guest, &m, iommu ? (struct guest_iommu *)(void *)&unit : NULL);
     fake_announce(PEER, BOOT_ID, 2);
     fake_up();

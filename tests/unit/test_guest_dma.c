@@ -183,6 +183,7 @@ static void watching(void **state)
     assert_true(g->watched);
     assert_false(memory.watch(memory.ctx, 6 * MIB)); // not RAM
     assert_false(memory.watch(memory.ctx, 0xa0000));
+    assert_null(memory.still); // one CPU
     assert_true(memory.dirty(memory.ctx, 0x5000));
     assert_false(memory.dirty(memory.ctx, 0x6000));
     memory.settle(memory.ctx);

@@ -35,6 +35,41 @@ static void test_map_change_doorbell(void **state)
     only_doorbell();
 }
 
+static unsigned wrote;
+static bool writes_data_then_index(void)
+{
+    if (wrote++ != 0)
+        return false;
+    store(3, 64, 1); // looked at already, or not yet
+    store(6, 64, 1);
+    store(9, 64, 2);
+    return true;
+}
+
+/// Another CPU of the guest writes while the pages are looked at: what it wrote first is not left behind.
+static void test_other_cpu_writes(void **state)
+{
+    (void)state;
+    uint8_t remote[PAGE] = {0};
+    map(0x5000, 3, READ);
+    map(0x6000, 6, READ);
+    map(0x7000, 9, READ);
+    flush();
+    seen_at = fake.seen_count = 0;
+    wrote = 1;
+    other_cpu = writes_data_then_index;
+    flush();
+    only_doorbell();
+    store(6, 0, 9); // so that somebody has to be called out
+    wrote = 0;
+    flush();
+    unsigned bytes = 0;
+    for (unsigned i = 0; i < 4; i++) // two lines of page 6
+        bytes += fake.seen[seen_at].rec.type == REC_DMA_DATA ? next_data(0, remote, NULL) : 0;
+    assert_int_equal(bytes, 4 * 64);
+    only_doorbell();
+}
+
 static void test_a_page_again(void **state)
 {
     (void)state;
@@ -227,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MIRROR_TEST(test_map_change_doorbell),
+        MIRROR_TEST(test_other_cpu_writes),
         MIRROR_TEST(test_a_page_again),
         MIRROR_TEST(test_bytes_beside),
         MIRROR_TEST(test_write_only_pages_stay_quiet),

@@ -33,6 +33,48 @@ static void test_data(void **state)
     only_doorbell();
 }
 
+static bool sees_no_ring(void)
+{
+    assert_int_equal(memory[4][10], 0);
+    assert_int_equal(memory[4][20], 0);
+    return true;
+}
+
+/// A guest with several CPUs: none of them is in it when the bytes of rings land, whoever takes them.
+static void test_other_cpus(void **state)
+{
+    (void)state;
+    map(0x5000, 3, WRITE);
+    map(0x6000, 4, RW);
+    flush();
+    other_cpu = sees_no_ring;
+    stills = 0;
+    tell(0, 1, 0, 10, "data", 4); // nobody is called out for that
+    tell(1, 2, WIRE_DMA_MORE, 10, "ring", 4);
+    bus_guest_collect(fx.guest);
+    assert_int_equal(stills, 0);
+    tell(1, 2, 0, 20, "half", 4);
+    assert_int_equal(stills, 0);
+    bus_guest_collect(fx.guest);
+    assert_int_equal(stills, 1);
+    assert_memory_equal(memory[4] + 10, "ring", 4);
+    assert_memory_equal(memory[4] + 20, "half", 4);
+    other_cpu = NULL;
+    net_lock();
+    mirror_enter(fx.guest); // it waits in an access; another CPU has the network
+    net_unlock();
+    memory[4][10] = memory[4][20] = 0;
+    other_cpu = sees_no_ring;
+    tell(1, 2, 0, 10, "ring", 4);
+    assert_int_equal(stills, 2);
+    assert_memory_equal(memory[4] + 10, "ring", 4);
+    net_lock();
+    mirror_leave(fx.guest);
+    net_unlock();
+    assert_int_equal(stills, 2);
+    flush();
+}
+
 static void test_round_ends_empty(void **state)
 {
     (void)state;
@@ -332,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MIRROR_TEST(test_data),
+        MIRROR_TEST(test_other_cpus),
         MIRROR_TEST(test_round_ends_empty),
         MIRROR_TEST(test_stale),
         MIRROR_TEST(test_violations),
