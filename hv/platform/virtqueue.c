@@ -131,8 +131,11 @@ bool virtqueue_publish(struct virtqueue *q, const struct virtqueue_memory *memor
     if (q->given == q->published || q->broken)
         return false;
     __atomic_thread_fence(__ATOMIC_RELEASE); // entries before the index
-    if (!store(memory, q->device + 2, &q->given, sizeof q->given) ||
-        !fetch(memory, q->driver, &flags, sizeof flags))
+    bool good = store(memory, q->device + 2, &q->given, sizeof q->given);
+    // The index before the flags are read: the driver, on another CPU, clears NO_INTERRUPT, then looks at the
+    // index (2.7.7.1). Else neither sees the other, and the interrupt is lost.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!good || !fetch(memory, q->driver, &flags, sizeof flags))
         q->broken = true;
     q->published = q->given;
     return !q->broken && !(flags & NO_INTERRUPT);
