@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Invalidation: by the queue (VT-d 6.5.2) and by registers (6.5.1). What a batch of descriptors invalidates
-// is told once, at its end: the guest runs no instruction in between. Invariant: one write of the tail takes
-// at most as many descriptors as the queue holds and tells at most SCOPES_MAX scopes.
+// is told once, at its end, and only then are its wait descriptors carried out: another vCPU may be looking
+// for their status. Invariant: one write of the tail takes at most as many descriptors as the queue holds and
+// tells at most SCOPES_MAX scopes.
 #include "hv/platform/iommu_unit.h"
 
 // Descriptors, first quadword
@@ -110,22 +111,30 @@ static bool invalidate_iotlb(struct guest_iommu *u, unsigned granularity, uint16
 
 // --- the queue ---
 
-static bool wait(struct guest_iommu *u, uint64_t low, uint64_t high)
+/// Where a wait descriptor's status goes; NULL: not memory.
+static uint32_t *status_at(struct guest_iommu *u, uint64_t address)
 {
-    if (low & WAIT_RESERVED || high & WAIT_RESERVED_2)
-        return false;
+    uint64_t contiguous = 0;
+    uint32_t *at = u->ops.memory(u->ops.ctx, address, &contiguous);
+    return at && contiguous >= sizeof *at ? at : NULL;
+}
+
+static bool wait_good(struct guest_iommu *u, uint64_t low, uint64_t high)
+{
+    return !(low & WAIT_RESERVED) && !(high & WAIT_RESERVED_2) && (!(low & WAIT_SW) || status_at(u, high));
+}
+
+static void wait_done(struct guest_iommu *u, uint64_t low, uint64_t high)
+{
+    if (!wait_good(u, low, high)) // changed since it was taken: whoever did that waits in vain
+        return;
     if (low & WAIT_SW) {
-        uint64_t contiguous = 0;
-        uint32_t *at = u->ops.memory(u->ops.ctx, high, &contiguous);
-        if (!at || contiguous < sizeof *at)
-            return false;
-        __atomic_store_n(at, (uint32_t)(low >> 32), __ATOMIC_RELEASE);
+        __atomic_store_n(status_at(u, high), (uint32_t)(low >> 32), __ATOMIC_RELEASE);
         if (u->ops.written)
             u->ops.written(u->ops.ctx, high);
     }
     if (low & WAIT_IF)
         iommu_completed(u);
-    return true;
 }
 
 /// False: the descriptor is wrong.
@@ -144,44 +153,61 @@ static bool take(struct guest_iommu *u, uint64_t low, uint64_t high)
     case DESC_INTERRUPT_ENTRY: // no interrupt is remapped
         return true;
     case DESC_WAIT:
-        return wait(u, low, high);
+        return wait_good(u, low, high);
     default:
         return false;
     }
+}
+
+/// Where the queue is being read.
+struct reader {
+    uint64_t base;
+    uint32_t size, head;
+    const uint8_t *from;
+    uint64_t left; // bytes at `from`
+};
+
+/// The descriptor at the head. False: it is not in memory.
+static bool next(struct guest_iommu *u, struct reader *r, uint64_t *low, uint64_t *high)
+{
+    if (r->left < 16) {
+        r->left = 0;
+        r->from = u->ops.peek(u->ops.ctx, r->base + r->head, &r->left);
+        if (!r->from || r->left < 16)
+            return false;
+    }
+    *low = guest_load(r->from);
+    *high = guest_load(r->from + 8);
+    r->from += 16;
+    r->left -= 16;
+    r->head += 16;
+    if (r->head == r->size)
+        r->head = 0, r->left = 0;
+    return true;
 }
 
 void iommu_queue_run(struct guest_iommu *u)
 {
     if (!(*reg32(u, REG_GSTS) & GCMD_QIE) || *reg32(u, REG_FSTS) & FSTS_IQE)
         return;
-    uint64_t iqa = reg64(u, REG_IQA);
-    uint32_t size = 4096u << (iqa & 7), tail = *reg32(u, REG_IQT);
+    uint32_t size = 4096u << (reg64(u, REG_IQA) & 7), tail = *reg32(u, REG_IQT);
     uint32_t *head = reg32(u, REG_IQH);
-    uint64_t left = 0; // bytes at `from`
-    const uint8_t *from = NULL;
+    struct reader r = {.base = reg64(u, REG_IQA) & ~0xfffull, .size = size, .head = *head}, taken = r;
     bool good = tail < size && *head < size; // the head: of a larger queue that was here before
+    bool waits = false;
+    uint64_t low, high;
     while (good && *head != tail) {
-        if (left < 16) {
-            left = 0;
-            from = u->ops.peek(u->ops.ctx, (iqa & ~0xfffull) + *head, &left);
-            if (!from || left < 16) {
-                good = false;
-                break;
-            }
-        }
-        uint64_t low = guest_load(from), high = guest_load(from + 8);
-        good = take(u, low, high);
+        good = next(u, &r, &low, &high) && take(u, low, high);
         if (!good)
             break; // the head stays at the wrong one
-        from += 16;
-        left -= 16;
-        *head += 16;
-        if (*head == size) {
-            *head = 0;
-            left = 0;
-        }
+        waits |= DESC_TYPE(low) == DESC_WAIT;
+        *head = r.head;
     }
     iommu_scopes_tell(u);
+    while (waits && taken.head != *head && next(u, &taken, &low, &high)) {
+        if (DESC_TYPE(low) == DESC_WAIT)
+            wait_done(u, low, high);
+    }
     if (!good)
         iommu_fault_status(u, FSTS_IQE);
 }

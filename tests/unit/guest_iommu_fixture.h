@@ -86,9 +86,11 @@ static void written(void *ctx, uint64_t gpa)
     touched |= gpa >= UNTOUCHED && gpa < RAM_SIZE;
 }
 
+static uint32_t told_early; // the status when scopes were told
 static void changed(void *ctx, const struct iommu_scope *scope)
 {
     (void)ctx;
+    memcpy(&told_early, ram + STATUS, sizeof told_early);
     if (told_count < CALLS_MAX)
         told[told_count] = *scope;
     told_count++;
