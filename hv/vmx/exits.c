@@ -245,9 +245,10 @@ static enum vm_result write_guest_cr0(struct vcpu *v, uint64_t value)
         if (!pdpt || room < 32)
             return on_protected(v);
         for (unsigned i = 0; i < 4; i++) {
-            if ((pdpt[i] & 1) && (pdpt[i] & 0x1e6))
+            uint64_t entry = __atomic_load_n(&pdpt[i], __ATOMIC_RELAXED); // other vCPUs may be writing it
+            if ((entry & 1) && (entry & 0x1e6))
                 return on_protected(v);
-            vmwrite((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), pdpt[i]);
+            vmwrite((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), entry);
         }
     }
     uint64_t forced = vmx_msrs.cr0_fixed0 & ~(CR0_PE | CR0_PG);
@@ -408,12 +409,23 @@ void vmx_entry_aside(struct vcpu *v)
     vm_inside(v);
 }
 
+/// Another vCPU's INIT came while this one was on its way out: it is as after INIT already, and what it
+/// wanted would be done by a processor that is not there any more. (Interrupts of this machine's own are seen
+/// to.)
+static bool was_initialized(const struct vcpu *v)
+{
+    if (__builtin_expect(atomic_load_explicit(&v->state, memory_order_relaxed) == VCPU_RUNNABLE, 1))
+        return false;
+    uint32_t reason = (uint32_t)vmread(EXIT_REASON) & 0xffff;
+    return reason != REASON_EXTERNAL_INTERRUPT && reason != REASON_EXCEPTION_OR_NMI;
+}
+
 bool vmx_exit_aside(struct vcpu *v)
 {
     if (v->timed)
         v->guest_tsc += rdtsc() - v->entered_tsc;
     vm_outside(v);
-    bool again = vmx_exit(v);
+    bool again = !was_initialized(v) && vmx_exit(v);
     if (again)
         vmx_entry_aside(v);
     return again;
