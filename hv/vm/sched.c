@@ -108,8 +108,6 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     if (tick < end) // however fast the 8254 is told to be, the guest gets on
         end = tick > least ? tick : least;
     v->slice_end_tsc = end;
-    // A request made after guest_tend() looked is seen at the end of this slice at the latest.
-    atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
     v->guest->running[v->cpu] = v;
     enum run_result result = guest_virt->run(v);
     v->guest->running[v->cpu] = NULL;
@@ -144,11 +142,14 @@ static uint32_t run_vcpus(struct guest *g, uint64_t slice)
     if (atomic_load(&g->state) == GUEST_PAUSED)
         return 0;
     guest_start_waiting(g);
-    // Once one of them has stopped or reset the guest, the others run no more.
-    for (uint32_t c = 0; c < g->config->cpus && !guest_wants_out(g); c++) {
+    for (uint32_t c = 0; c < g->config->cpus; c++) {
         struct vcpu *v = &g->vcpus[c];
         if (v->cpu != self)
             continue;
+        // Before it is looked for what may have caused it: what comes after the look ends the slice at once.
+        atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
+        if (guest_wants_out(g)) // one of them has stopped or reset the guest: the others run no more
+            break;
         if (atomic_load(&g->state) == GUEST_RUNNING)
             bus_guest_collect(g->bus); // also what came while another vCPU ran
         wake(v);
