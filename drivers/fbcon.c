@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Framebuffers are slow to write and slower to read: nothing is read back, only cells that change are drawn,
 // and when the bottom is reached the text moves up by half a screen at once, so that a line is drawn about
-// twice in its life. Invariant: text[] is what the screen shows.
+// twice in its life. Invariants: text[] is what the screen shows; x and y are on the screen at every moment,
+// because a panic stops the CPU that writes wherever it is, and goes on from there.
 #include "drivers/fbcon.h"
 #include <string.h>
 
@@ -37,21 +38,23 @@ static void show(struct fbcon *con, uint32_t column, uint32_t row, uint8_t c)
     *cell = c;
 }
 
-static void move_up_half(struct fbcon *con)
+static void move_up(struct fbcon *con, uint32_t by)
 {
-    uint32_t by = con->rows > 1 ? con->rows / 2 : 1;
     for (uint32_t row = 0; row < con->rows; row++)
         for (uint32_t column = 0; column < con->columns; column++)
             show(con, column, row, row + by < con->rows ? con->text[(row + by) * con->columns + column] : 0);
-    con->y -= by;
 }
 
 static void new_line(struct fbcon *con)
 {
+    uint32_t half = con->rows > 1 ? con->rows / 2 : 1;
     con->x = 0;
-    con->y++;
-    if (con->y == con->rows)
-        move_up_half(con);
+    if (con->y + 1 < con->rows) {
+        con->y++;
+        return;
+    }
+    move_up(con, half);
+    con->y = con->rows - half;
 }
 
 void fbcon_start(struct fbcon *con, volatile uint32_t *pixels, uint32_t width, uint32_t height,
@@ -97,7 +100,7 @@ void fbcon_write(struct fbcon *con, const char *bytes, size_t n)
         }
         if (c < ' ')
             continue;
-        if (con->x == con->columns)
+        if (con->x >= con->columns)
             new_line(con);
         show(con, con->x++, con->y, c == ' ' ? 0 : c);
     }

@@ -3,10 +3,12 @@
 // LINK: drivers/fbcon.c drivers/psf.c
 #include "drivers/fbcon.h"
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -18,7 +20,10 @@
 #define UNUSED  0x12345678u
 
 static uint8_t font_file[4 + 256 * H]; // PSF1; glyph c, row y = c + y
-static uint32_t pixels[ROWS * H * PITCH];
+#define PAGE  4096u
+#define PAGES 3u
+static _Alignas(PAGE) uint32_t pixels[PAGES * PAGE / 4];
+_Static_assert(sizeof pixels >= ROWS * H * PITCH * 4, "the screen is in whole pages");
 static uint8_t text[COLUMNS * ROWS];
 static struct fbcon con;
 
@@ -163,12 +168,41 @@ static void test_psf1_refusals(void **state)
     assert_int_equal(psf_open(font_file, 3, &font), ERR_PROTOCOL);
 }
 
+static sigjmp_buf stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    siglongjmp(stopped, 1);
+}
+
+/// A panic stops whoever writes, at any moment, and writes where it left the screen.
+static void test_stopped_in_the_middle(void **state)
+{
+    struct sigaction old, here = {.sa_handler = stop, .sa_flags = SA_NODEFER};
+    assert_int_equal(sigaction(SIGSEGV, &here, &old), 0);
+    for (volatile unsigned page = 0; page < PAGES; page++) {
+        setup(state);
+        say("1\n2\n3\n4\n5\n6");
+        if (sigsetjmp(stopped, 1) == 0) {
+            assert_int_equal(mprotect((uint8_t *)pixels + page * PAGE, PAGE, PROT_READ), 0);
+            say("\n"); // the text moves up: some pixel of this page changes
+            fail();
+        }
+        assert_int_equal(mprotect(pixels, sizeof pixels, PROT_READ | PROT_WRITE), 0);
+        assert_in_range(con.y, 0, ROWS - 1);
+        for (unsigned i = 0; i < 3 * ROWS; i++)
+            say("panic: \t and its words\n"); // ASan: nothing beside the screen
+    }
+    assert_int_equal(sigaction(SIGSEGV, &old, NULL), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
         T(test_lines), T(test_wrap), T(test_scroll_by_half), T(test_overwrite),
-        T(test_many),  T(test_psf2), T(test_psf1_refusals),
+        T(test_many),  T(test_psf2), T(test_psf1_refusals),  T(test_stopped_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
