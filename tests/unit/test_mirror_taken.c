@@ -72,6 +72,7 @@ static void test_other_cpus(void **state)
     mirror_leave(fx.guest);
     net_unlock();
     assert_int_equal(stills, 2);
+    other_cpu = NULL;
     flush();
 }
 
