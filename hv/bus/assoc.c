@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINGER_MS 10000u // a guest that is started again finds its links
+#define LINGER_MS 30000u // a guest that is started again finds its links
 
 static struct remote remotes[REMOTES_MAX];
 static struct remote_fn functions[REMOTE_FNS_MAX];

@@ -134,7 +134,7 @@ def test_two_hosts_three_guests(lab):
     assert resets(l, 5) > before
     assert owners(l) == {4: "free", 5: "attached by host1", 6: "free", 7: "free"}
     # and a remote that no guest uses has no link any more
-    until(l["remote2"], r"host1 says goodbye: no guest uses this remote any more")
+    until(l["remote2"], r"host1 says goodbye: no guest uses this remote any more", 180)
     assert re.search(r'remote "remote2" 10\.7\.0\.4: no guest that runs needs it.*\n.*remote2/0000:00:07\.0 .* free; guest "second" when it starts',
                      pair.ask(host1, "devices", r"remote2/0000:00:07\.0"))
 

@@ -12,7 +12,7 @@
 // cmocka wants these first
 #include <cmocka.h>
 
-#define LINGER_NS 10000000000ull
+#define LINGER_NS 30000000000ull
 
 /// A second guest; the first is the fixture's "g", whose lines name both functions.
 static struct guest {

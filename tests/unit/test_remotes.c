@@ -420,7 +420,7 @@ static void test_too_few_links(void **state)
 {
     (void)state;
     bus_guest_stop(guests[1].bus);
-    host_time_advance_ns(20000000000ull);
+    host_time_advance_ns(40000000000ull);
     settle(8);
     links_max = 9;
     bus_guest_claim(guests[1].bus);
