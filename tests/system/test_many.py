@@ -133,9 +133,8 @@ def test_two_hosts_three_guests(lab):
     host1.console.expect(r"first\| watch: edu here", 60)
     assert resets(l, 5) > before
     assert owners(l) == {4: "free", 5: "attached by host1", 6: "free", 7: "free"}
-    # and a remote that no guest uses has no link any more
-    until(l["remote2"], r"host1 says goodbye: no guest uses this remote any more", 180)
-    assert re.search(r'remote "remote2" 10\.7\.0\.4: no guest that runs needs it.*\n.*remote2/0000:00:07\.0 .* free; guest "second" when it starts',
+    # the other remote's is nobody's (and after half a minute without a guest that needs it it has no link: test_handover.c)
+    assert re.search(r'remote "remote2" 10\.7\.0\.4: (?:link up|no guest that runs needs it).*\n.*remote2/0000:00:07\.0 .* free; guest "second" when it starts',
                      pair.ask(host1, "devices", r"remote2/0000:00:07\.0"))
 
 
