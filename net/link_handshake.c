@@ -317,6 +317,8 @@ void link_bye(struct link_node *n, struct link *l, const struct carrier *carrier
     send_on(carrier, l != NULL ? &l->path : &path, &f, sizeof f);
 }
 
+static void end(struct link *l, uint64_t now, enum log_level level, const char *why);
+
 void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame *frame, uint64_t now)
 {
     static const char *const reasons[BYE_REASON_COUNT] = {
@@ -334,7 +336,8 @@ void link_bye_input(struct link_node *n, uint32_t peer, const struct wire_frame 
             continue;
         if ((b->reason == BYE_CLOSED || b->reason == BYE_REFUSED) && link_may_say(n, now))
             log_info(ROOM, "%s says goodbye: %s", l->peer_node, b->why);
-        link_down(l, now, reasons[b->reason]);
+        // A host that needs nothing here any more says so, and nothing is wrong.
+        end(l, now, b->reason == BYE_CLOSED && !l->host ? LOG_INFO : LOG_WARN, reasons[b->reason]);
         if (b->reason == BYE_REFUSED && l->host &&
             l->state == LINK_CONNECTING) { // as after a refusing HELLO_ACK
             l->hello_due = now + LINK_REFUSED_MS * MS;
@@ -356,10 +359,10 @@ void link_handshake_input(struct link_node *n, const struct carrier *carrier, ui
         link_bye_input(n, peer, frame, now);
 }
 
-void link_down(struct link *l, uint64_t now, const char *why)
+static void end(struct link *l, uint64_t now, enum log_level level, const char *why)
 {
     if (link_may_say(l->node, now))
-        log_warn(ROOM, "down: %s at %u.%u.%u.%u: %s", l->peer_node, PEER(l->path.peer), why);
+        log_line(level, ROOM, "down: %s at %u.%u.%u.%u: %s", l->peer_node, PEER(l->path.peer), why);
     l->node->stats.downs++;
     if (l->host) {
         link_hello_start(l, now, LINK_HELLO_MIN_MS * MS);
@@ -377,6 +380,11 @@ void link_down(struct link *l, uint64_t now, const char *why)
     l->in_callback++;
     events->down(ctx, l, why);
     l->in_callback--;
+}
+
+void link_down(struct link *l, uint64_t now, const char *why)
+{
+    end(l, now, LOG_WARN, why);
 }
 
 void link_heard(struct link *l, uint64_t now)

@@ -4,6 +4,7 @@
 //
 // Sessions of a link: both start orders, restarts, cut cables, refusals, the pool. Fixed seeds, simulated
 // clock.
+#include "rt/log.h"
 #include "rt/time.h"
 #include "tests/unit/host/host.h"
 #include "tests/unit/net/pair.h"
@@ -257,9 +258,13 @@ static void test_close_and_again(void **state)
     pair_begin(18);
     sim_run(20 * MS, MS, NULL);
     sim_on(HOST);
+    log_set_level(LOG_WARN);
+    unsigned warnings = host_log_count();
     link_close(t.host, "done");
     sim_run(20 * MS, MS, NULL);
     assert_int_equal(t.remote_downs, 1);
+    assert_int_equal(host_log_count(), warnings); // it was meant
+    log_set_level(LOG_DEBUG);
     assert_int_equal(t.downs, 0);
     sim_on(HOST);
     assert_int_equal(link_connect(REMOTE + 1, "disk1", &pair_host_events, &t, &t.host), OK);
