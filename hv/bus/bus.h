@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The bus extension, host side: remote functions as they appear on a guest's PCI bus. Knows the link and the
 // guest's io_space and PCI host; must not know VMX. Every function here takes and releases the net lock
-// itself: call without it. A remote function answers its guest only while it is attached; before and after,
-// every access reads all-ones at once.
+// itself: call without it. "Who runs the guest", "the guest's CPU": whoever holds the lock of that guest
+// (hv/vm/cpus.h), another CPU each time, and one at a time; where no vCPU may be inside the guest, it says
+// so. A remote function answers its guest only while it is attached; before and after, every access reads
+// all-ones at once.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "hv/platform/ioapic.h"

@@ -2,7 +2,8 @@
 // When the mirror is brought up to date (hv/bus/mirror.h): begin and end of a session, before each access of
 // the guest, and when the remote says what its function wrote. Must not know how content is compared or what
 // is mapped. Invariant: bytes for pages that a function reads and writes go into guest memory only while no
-// instruction of the guest runs, and only whole rounds of them (unless a round is too large to keep).
+// instruction of the guest runs, on any of its CPUs (hold), and only whole rounds of them (unless a round is
+// too large to keep).
 #include "hv/bus/remote.h"
 #include "hv/platform/iommu.h"
 #include "net/stack.h"

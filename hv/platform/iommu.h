@@ -3,7 +3,7 @@
 // translation in legacy mode only, queued invalidation and caching mode (CAP.CM): the guest says which
 // mappings it changed, map and unmap. Must not know what is done with them, VMX, or links. Everything the
 // guest writes (registers, queue, tables in its memory) is bytes from a stranger: nothing it says loops,
-// reads outside its memory, or takes longer than a bound. On the CPU that runs the guest only.
+// reads outside its memory, or takes longer than a bound. By whoever runs the guest, one CPU at a time.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "rt/status.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // MSI-X of a virtual PCI function (PCI 3.0, 6.8.2): capability, table, pending bits. Must not know whose it
-// is, nor what becomes of a message. On the CPU that runs the guest only.
+// is, nor what becomes of a message. By whoever runs the guest, one CPU at a time.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A PCIe root port of the guest with one hot-plug slot (PCIe Base 4.0, 6.7 and 7.5): what is behind it comes
 // and goes by the standard events that the guest's own PCI code handles. Must not know where the card really
-// is, links or locks. On the CPU that runs the guest only. Invariant: configuration cycles reach the card,
-// and its BARs may be decoded, only while the link is up: a card is in the slot, has power, is not held in
-// reset, and has come out of the last one.
+// is, links or locks. By whoever runs the guest, one CPU at a time. Invariant: configuration cycles reach the
+// card, and its BARs may be decoded, only while the link is up: a card is in the slot, has power, is not held
+// in reset, and has come out of the last one.
 #pragma once
 #include "hv/platform/pci_host.h"
 #include "rt/status.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's virtual NIC: virtio-net (virtio 1.2, 5.1) with one pair of queues, mergeable receive buffers and
-// transmit checksums. Must not know what it is plugged into. On the CPU that runs the guest only.
+// transmit checksums. Must not know what it is plugged into. By whoever runs the guest, one CPU at a time.
 #pragma once
 #include "hv/platform/virtio_pci.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A virtio device's PCI function (virtio 1.2, 4.1, modern interface only): configuration space, one memory
 // BAR with common configuration, notifications, ISR, device configuration and the MSI-X table. MSI-X is its
-// only interrupt. Must not know what the device does. On the CPU that runs the guest only.
+// only interrupt. Must not know what the device does. By whoever runs the guest, one CPU at a time.
 #pragma once
 #include "hv/platform/io_space.h"
 #include "hv/platform/msix.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A split virtqueue, device side (virtio 1.2, 2.7), with indirect descriptors. Everything in it is bytes from
 // a stranger: addresses outside RAM, loops and lengths that overflow break the queue (until it is reset), and
-// nothing else. Must not know devices. On the CPU that runs the guest only.
+// nothing else. Must not know devices. By whoever runs the guest, one CPU at a time.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest: memory, devices, vCPUs, and its life (waiting for devices -> running -> stopped).
-// Everything in it belongs to the CPU that holds its lock (cpus.h), unless it says otherwise.
+// Everything in it belongs to the CPU that holds its lock (cpus.h), unless it says otherwise: that one is
+// meant wherever it says "the CPU that runs the guest" or "who runs the guest".
 #pragma once
 #include "hv/bus/bus.h"
 #include "hv/platform/devices.h"

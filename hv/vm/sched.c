@@ -137,19 +137,22 @@ static void tend_guest(struct guest *g)
 static uint32_t run_vcpus(struct guest *g, uint64_t slice)
 {
     uint32_t self = cpu_self()->index, ran = 0;
+    // Before it is looked for what is asked for, and what came for its devices: what comes after the look
+    // ends the slice at once.
+    for (uint32_t c = 0; c < g->config->cpus; c++) {
+        if (g->vcpus[c].cpu == self)
+            atomic_fetch_and(&g->vcpus[c].attention, ~ATTENTION_LEAVE);
+    }
     if (self == g->vcpus[0].cpu)
         tend_guest(g);
     if (atomic_load(&g->state) == GUEST_PAUSED)
         return 0;
     guest_start_waiting(g);
-    for (uint32_t c = 0; c < g->config->cpus; c++) {
+    // Once one of them has stopped or reset the guest, the others run no more.
+    for (uint32_t c = 0; c < g->config->cpus && !guest_wants_out(g); c++) {
         struct vcpu *v = &g->vcpus[c];
         if (v->cpu != self)
             continue;
-        // Before it is looked for what may have caused it: what comes after the look ends the slice at once.
-        atomic_fetch_and(&v->attention, ~ATTENTION_LEAVE);
-        if (guest_wants_out(g)) // one of them has stopped or reset the guest: the others run no more
-            break;
         if (atomic_load(&g->state) == GUEST_RUNNING)
             bus_guest_collect(g->bus); // also what came while another vCPU ran
         wake(v);

@@ -54,12 +54,12 @@ struct virt_ops {
     void (*offers)(bool *rdtscp, bool *invpcid);
     MUST_CHECK enum status (*map_create)(struct nested_map **map);
     void (*map_destroy)(struct nested_map *map);
-    /// Takes everything out of the map. On the CPU that runs the guest, whose vCPU is not running.
+    /// Takes everything out of the map. On the CPU that runs the guest; no vCPU is running.
     void (*map_clear)(struct nested_map *map);
     /// Maps gpa -> hpa, read/write/execute, write-back. size = 4 KiB or 2 MiB, everything aligned to it.
     MUST_CHECK enum status (*map_ram)(struct nested_map *map, uint64_t gpa, phys_t hpa, uint64_t size);
     // Which pages were written (SDM vol. 3, 29.3.5). All on the CPU that runs the guest, between an exit and
-    // the next entry.
+    // the next entry; watch and dirty while no other vCPU is inside it, either.
     /// From now on the 4 KiB page that holds gpa is told from its neighbours. False: it is not mapped, or
     /// this machine has no dirty bits, or no memory for tables: take it as always written.
     bool (*map_watch)(struct nested_map *map, uint64_t gpa);
@@ -71,8 +71,8 @@ struct virt_ops {
     const volatile uint64_t *(*map_note)(struct nested_map *map, uint64_t gpa, uint64_t *mask);
     /// We wrote it ourselves, for the guest.
     void (*map_mark)(struct nested_map *map, uint64_t gpa);
-    /// Must come between a map_dirty() that said true and the next entry. Costs one load when nothing is to
-    /// do.
+    /// Must come between a map_dirty() that said true and the next entry of any vCPU. Costs one load when
+    /// nothing is to do.
     void (*map_settle)(struct nested_map *map);
     MUST_CHECK enum status (*vcpu_create)(struct vcpu *v, struct nested_map *map);
     void (*vcpu_destroy)(struct vcpu *v);

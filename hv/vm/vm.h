@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a virtualization extension's exit handlers ask of the machine around a vCPU. All on the CPU that runs
-// it.
+// it, with its guest's lock; vm_inside gives that away.
 #pragma once
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
