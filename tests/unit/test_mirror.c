@@ -36,13 +36,19 @@ static void test_map_change_doorbell(void **state)
 }
 
 static unsigned wrote;
+static uint64_t notes[PAGES]; // where nested paging notes it
+static void store_noted(unsigned at_page, uint8_t value)
+{
+    store(at_page, 64, value);
+    notes[at_page] = 1;
+}
 static bool writes_data_then_index(void)
 {
     if (wrote++ != 0)
         return false;
-    store(3, 64, 1); // looked at already, or not yet
-    store(6, 64, 1);
-    store(9, 64, 2);
+    store_noted(9, 1); // one of them was looked at already
+    store_noted(3, 1);
+    store_noted(6, 2);
     return true;
 }
 
@@ -56,10 +62,16 @@ static void test_other_cpu_writes(void **state)
     map(0x7000, 9, READ);
     flush();
     seen_at = fake.seen_count = 0;
+    memset(notes, 0, sizeof(notes));
+    const unsigned pages[] = {3, 6, 9};
+    for (unsigned i = 0; i < 3; i++)
+        mirror_mapped_at(fn_of(0)->mirror, 0x5000 + i * PAGE)->note = &notes[pages[i]];
+    fx.guest->dma.note_mask = 1;
     wrote = 1;
     other_cpu = writes_data_then_index;
     flush();
     only_doorbell();
+    notes[6] = 1;
     store(6, 0, 9); // so that somebody has to be called out
     wrote = 0;
     flush();
