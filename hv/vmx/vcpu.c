@@ -159,15 +159,25 @@ void vmx_vcpu_settled(const struct nested_map *map)
         v->vmx->epoch = map->epoch;
 }
 
+/// Does another vCPU of its guest run on its CPU?
+static bool shares_cpu(const struct vcpu *v)
+{
+    for (uint32_t i = 0; i < v->guest->config->cpus; i++) {
+        if (i != v->index && v->guest->vcpus[i].cpu == v->cpu)
+            return true;
+    }
+    return false;
+}
+
 static void write_controls(struct vcpu *v)
 {
     struct vmx_vcpu *x = v->vmx;
     x->cpu_controls = vmx_controls.cpu;
     vmwrite(PIN_BASED_CONTROLS, vmx_controls.pin);
     vmwrite(PROCESSOR_BASED_CONTROLS, x->cpu_controls);
-    // A vCPU that spins waits for another of its guest's, which needs this very CPU. Gaps and the whole, in
-    // ticks, as other hypervisors have them.
-    bool spins = v->guest->config->cpus > 1 && (vmx_controls.secondary & SEC_PAUSE_LOOP);
+    // A vCPU that spins waits for another of its guest's, which may need this very CPU. Gaps and the whole,
+    // in ticks, as other hypervisors have them.
+    bool spins = shares_cpu(v) && (vmx_controls.secondary & SEC_PAUSE_LOOP);
     vmwrite(SECONDARY_CONTROLS,
             spins ? vmx_controls.secondary : vmx_controls.secondary & ~(uint64_t)SEC_PAUSE_LOOP);
     if (spins) {
