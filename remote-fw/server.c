@@ -474,8 +474,11 @@ bool server_poll(void)
     tell_interrupts();
     for (unsigned i = 0; i < server.functions->count; i++) {
         struct function *f = &server.functions->all[i];
-        if (f->owner) // smaller batches when something leaves anyway
-            return_credits(owner_of(f), f, FUNCTION_CREDITS_BATCH / (owner_of(f)->unflushed ? 2 : 1));
+        if (!f->owner)
+            continue;
+        // smaller batches when something leaves anyway: the end of a round, not its middle
+        bool leaves = owner_of(f)->unflushed && f->interrupts.round != ROUND_RUNS;
+        return_credits(owner_of(f), f, FUNCTION_CREDITS_BATCH / (leaves ? 2 : 1));
     }
     for (unsigned i = 0; i < SERVER_HOSTS_MAX; i++) {
         struct server_host *host = &server.hosts[i];
