@@ -287,6 +287,7 @@ def main():
         values.update(run_seal(arguments.keep))
         values.update(bench_lan.measure(arguments.keep))
         flood = bench_lan.flooded(arguments.keep)
+        values.update(bench_lan.lost(flood))
         values["boot_init"] = run_linux(arguments.keep)
         nvme = bench_nvme.compare(arguments.keep)
     except LabError as e:
