@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Guests on a LAN with others: a Linux machine without Farbus, and guests of other hosts. Addresses by DHCP, TCP both ways with every byte
+"""Guests on a LAN with others: a Linux machine without Farbus, guests of another host and of their own. Addresses by DHCP, TCP both ways with every byte
 checked, VLAN tags; all through the physical NIC that carries a remote drive's traffic at the same time."""
 import re
 
 import linux_guest
 import pair
+import pytest
 from farbuslab import guest
 from lan_guest import IPS, MIB, SECONDS, initramfs, port, talks, udhcpd
 
@@ -140,5 +141,48 @@ def test_guests_on_two_hosts(lab):
         assert talk["up"] == talk["down"] == MIB << 20 and talk["wrong"] == talk["far_wrong"] == 0
     for name in ("host1", "host2"):
         counters = port(l[name].console, "linux, NIC 0")
+        assert counters["sent_bytes"] > MIB << 20 < counters["received_bytes"]
+        assert counters["spoofed"] == counters["forbidden"] == counters["malformed"] == 0
+
+
+NEIGHBOUR = r"""
+ip addr add 10.7.0.11/24 dev eth0
+lancheck serve 7000 1
+poweroff -f
+"""
+
+WITH_DRIVE = rf"""
+drive=/dev/nvme0n1
+ip addr add 10.7.0.12/24 dev eth0
+within 120 test -b $drive
+within 60 ping -c 1 -w 1 10.7.0.11 >/dev/null && say "the other guest answers"
+{both("10.7.0.11")}
+warnings
+poweroff -f
+"""
+
+
+@pytest.mark.skipif(MIB <= 8, reason="two minutes: make lan-test runs it; test_nic.py has two guests of one host that talk")
+def test_guests_on_one_host(lab):
+    description = linux_guest.description("", {4: [linux_guest.NVME]}, [{"id": "disk", "size": "32M"}], cpus=1, memory="160M")
+    host = description["host"]["host1"]
+    host["ips"] = IPS
+    host["ini"] = host["ini"].replace("[guest linux]", "[guest linux]\nnic = 52:54:00:00:00:12")
+    host["ini"] += f"[guest neighbour]\nmemory = 160M\nkernel = vmlinuz\ninitrd = neighbour\nnic = 52:54:00:00:00:11\ncmdline = {linux_guest.CMDLINE} quiet\n"
+    host["files"].update(initrd=initramfs(WITH_DRIVE, ["build/linux/dmacheck"]), neighbour=initramfs(NEIGHBOUR))
+    l = lab(description)
+    linux_guest.run(l, seconds=SECONDS + 300)
+    console = l["host1"].console
+    if not console.seen("neighbour: stopped: powered off"):
+        console.expect("neighbour: stopped: powered off", 60)
+    linux_guest.nothing_wrong(l)
+    assert "the other guest answers" in linux_guest.said(l)
+    results = talks(console.text)
+    assert sorted(what for what, _ in results) == ["serve", "talk"]
+    for _, talk in results:
+        assert talk["up"] == talk["down"] == MIB << 20 and talk["wrong"] == talk["far_wrong"] == 0
+    drive_is_right(l)
+    for name in ("linux", "neighbour"):
+        counters = port(console, f"{name}, NIC 0")
         assert counters["sent_bytes"] > MIB << 20 < counters["received_bytes"]
         assert counters["spoofed"] == counters["forbidden"] == counters["malformed"] == 0
