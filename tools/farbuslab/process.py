@@ -34,13 +34,16 @@ class Child:
         self._await_program()
 
     def _await_program(self):
-        """Until setpriv has become the program: from then on the child dies with us."""
+        """Until setpriv has become the program: from then on the child dies with us. (Before it is setpriv it shows our own command line, then none.)"""
+        with open("/proc/self/cmdline", "rb") as f:
+            own = f.read()
         for _ in range(1000):
             try:
-                with open(f"/proc/{self.pid}/comm", encoding="utf-8") as f:
-                    if f.read().strip() != "setpriv" or not self.running():
-                        return
+                with open(f"/proc/{self.pid}/cmdline", "rb") as f:
+                    line = f.read()
             except OSError:
+                return
+            if not self.running() or (line and line != own and not line.startswith(b"setpriv\0")):
                 return
             time.sleep(0.005)
 
