@@ -149,7 +149,8 @@ static void run(const char *name, uint8_t mode, bool halt, uint32_t hz, uint32_t
     FINDING(n == ticks + 1, "%s: %u interrupts of %u", name, n, ticks + 1);
     FINDING(n > 2 && near(all, expected, 100), "%s: %u thousand ticks, %u expected", name, thousands(all),
             thousands(expected));
-    // Another guest's slice of 1 ms may come in between, and a second one when this guest's turn was too long.
+    // Another guest's slice of 1 ms may come in between, and a second one when this guest's turn was too
+    // long.
     FINDING(n > 2 && near(shortest, period, 4) && near(longest, period, 4),
             "%s: %u to %u thousand ticks apart", name, thousands(shortest), thousands(longest));
 }
