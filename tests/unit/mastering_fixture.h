@@ -18,25 +18,9 @@
 #define SENT_MAX 512
 #define PAGES    60000u // for all functions
 #define IOVA     0x40000000u
+#include "tests/unit/net/told.h"
 
-struct link {
-    void *ctx;
-    bool closed;
-    unsigned
-        room; // DMA_DATA and events taken before ERR_BUSY; completions are taken while `answers` is not 0
-    unsigned answers;
-};
-
-static struct sent {
-    struct link *link;
-    struct wire_record rec;
-    uint8_t body[1500];
-    size_t size;
-} sent[SENT_MAX];
-static unsigned sent_count;
 static struct link links[2];
-static const struct link_events *events;
-static enum status (*accept_host)(void *arg, const char *node, uint32_t peer, void **ctx, const char **why);
 static struct functions table;
 static struct mock_device devices[3];
 static struct function_ops hooked;
@@ -54,72 +38,6 @@ static unsigned pages, tables, faults_left;
 static uint8_t fault_reason;
 static bool no_space;
 static unsigned (*on_read)(void); // what the function does when it is read
-
-// --- the link ---
-
-void link_listen(const struct link_events *e,
-                 enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx,
-                                       const char **why),
-                 void *arg)
-{
-    (void)arg;
-    events = e;
-    accept_host = accept;
-}
-
-enum status link_send(struct link *link, const struct wire_record *rec, const void *body, size_t body_size,
-                      const void *data, size_t data_size)
-{
-    assert_false(link->closed);
-    unsigned *room = rec->type < REC_INTX || rec->type == REC_CREDIT ? &link->answers : &link->room;
-    if (!*room)
-        return ERR_BUSY;
-    --*room;
-    assert_true(sent_count < SENT_MAX);
-    struct sent *s = &sent[sent_count++];
-    s->link = link;
-    s->rec = *rec;
-    s->size = body_size + data_size;
-    s->rec.length = (uint16_t)(sizeof *rec + s->size);
-    if (body_size)
-        memcpy(s->body, body, body_size);
-    if (data_size)
-        memcpy(s->body + body_size, data, data_size);
-    struct wire_record *r = malloc(s->rec.length);
-    *r = s->rec;
-    memcpy(r + 1, s->body, s->size);
-    assert_int_equal(wire_check_record(r, WIRE_TO_HOST), WIRE_FINE);
-    free(r);
-    return OK;
-}
-
-size_t link_room(const struct link *link)
-{
-    return link->room ? 700 : 0;
-}
-
-size_t link_room_max(const struct link *link)
-{
-    (void)link;
-    return 1440;
-}
-
-const char *link_peer_node(const struct link *link)
-{
-    (void)link;
-    return "alpha";
-}
-
-void link_flush(struct link *link)
-{
-    assert_false(link->closed);
-}
-
-void link_close(struct link *link, const char *why)
-{
-    assert_non_null(why);
-    link->closed = true;
-}
 
 void discovery_announce(const struct announcement *what, uint32_t unicast_to)
 {
@@ -268,7 +186,7 @@ static inline enum status read_hook(void *device, unsigned bar, uint64_t offset,
 static inline struct link *connect_host(unsigned i, const char *node)
 {
     const char *why = NULL;
-    links[i] = (struct link){.room = 100000, .answers = 100000};
+    links[i] = (struct link){.room = 100000, .apart = true, .answers = 100000};
     assert_int_equal(accept_host(NULL, node, 0x0100000a + i, &links[i].ctx, &why), OK);
     events->up(links[i].ctx, &links[i]);
     return &links[i];

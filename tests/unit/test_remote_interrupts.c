@@ -18,80 +18,15 @@
 
 #define MS       1000000ull
 #define SENT_MAX 256
+#include "tests/unit/net/told.h"
 
-struct link {
-    void *ctx;
-    unsigned room;
-};
-
-static struct sent {
-    struct wire_record rec;
-    uint8_t body[WIRE_ACCESS_MAX];
-} sent[SENT_MAX];
-static unsigned sent_count, vectors_left;
+static unsigned vectors_left;
 static struct link the_link;
-static const struct link_events *events;
-static enum status (*accept_host)(void *arg, const char *node, uint32_t peer, void **ctx, const char **why);
 static struct functions table;
 static struct mock_device device;
 static struct function *f;
 static uint16_t handle;
 
-void link_listen(const struct link_events *e,
-                 enum status (*accept)(void *arg, const char *node, uint32_t peer, void **ctx,
-                                       const char **why),
-                 void *arg)
-{
-    (void)arg;
-    events = e;
-    accept_host = accept;
-}
-enum status link_send(struct link *link, const struct wire_record *rec, const void *body, size_t body_size,
-                      const void *data, size_t data_size)
-{
-    if (!link->room)
-        return ERR_BUSY;
-    link->room--;
-    assert_true(sent_count < SENT_MAX);
-    struct sent *s = &sent[sent_count++];
-    s->rec = *rec;
-    s->rec.length = (uint16_t)(sizeof *rec + body_size + data_size);
-    if (body_size)
-        memcpy(s->body, body, body_size);
-    if (data_size)
-        memcpy(s->body + body_size, data, data_size);
-    struct wire_record *copy = malloc(s->rec.length);
-    memcpy(copy, &s->rec, sizeof s->rec);
-    memcpy(copy + 1, s->body, body_size + data_size);
-    assert_int_equal(wire_check_record(copy, WIRE_TO_HOST), WIRE_FINE);
-    free(copy);
-    return OK;
-}
-size_t link_room(const struct link *link)
-{
-    return link->room ? 1440 : 0;
-}
-
-size_t link_room_max(const struct link *link)
-{
-    (void)link;
-    return 1440;
-}
-
-const char *link_peer_node(const struct link *link)
-{
-    (void)link;
-    return "?";
-}
-
-void link_flush(struct link *link)
-{
-    (void)link;
-}
-void link_close(struct link *link, const char *why)
-{
-    (void)link, (void)why;
-}
 void discovery_announce(const struct announcement *what, uint32_t unicast_to)
 {
     (void)what, (void)unicast_to;

@@ -18,93 +18,13 @@
 
 #define MS       1000000ull
 #define SENT_MAX 1024
+#include "tests/unit/net/told.h"
 
-struct link {
-    void *ctx;
-    bool closed;
-    unsigned room; // records taken before ERR_BUSY
-};
-
-static struct {
-    struct link *link;
-    struct wire_record rec;
-    uint8_t body[WIRE_ACCESS_MAX];
-    size_t size;
-} sent[SENT_MAX];
-static unsigned sent_count, flushes, announced;
+static unsigned announced;
 static struct link links[16];
-static const struct link_events *events;
-static enum status (*accept_host)(void *arg, const char *node, uint32_t peer, void **ctx, const char **why);
 static const struct announcement *announcement;
 static struct functions table;
 static struct mock_device nvme, edu;
-
-// --- the link, as far as the server sees it ---
-
-void link_listen(const struct link_events *e,
-                 enum status (*accept)(void *arg, const char *host_node, uint32_t peer, void **ctx,
-                                       const char **why),
-                 void *arg)
-{
-    (void)arg;
-    events = e;
-    accept_host = accept;
-}
-
-enum status link_send(struct link *link, const struct wire_record *rec, const void *body, size_t body_size,
-                      const void *data, size_t data_size)
-{
-    assert_false(link->closed);
-    if (!link->room)
-        return ERR_BUSY;
-    link->room--;
-    assert_true(sent_count < SENT_MAX && body_size + data_size <= WIRE_ACCESS_MAX);
-    sent[sent_count].link = link;
-    sent[sent_count].rec = *rec;
-    sent[sent_count].size = body_size + data_size;
-    if (body_size)
-        memcpy(sent[sent_count].body, body, body_size);
-    if (data_size)
-        memcpy(sent[sent_count].body + body_size, data, data_size);
-    // what the receiver will insist on
-    struct wire_record *r = malloc(sizeof *r + body_size + data_size);
-    *r = *rec;
-    r->length = (uint16_t)(sizeof *r + body_size + data_size);
-    memcpy(r + 1, sent[sent_count].body, body_size + data_size);
-    assert_int_equal(wire_check_record(r, WIRE_TO_HOST), WIRE_FINE);
-    free(r);
-    sent_count++;
-    return OK;
-}
-
-size_t link_room(const struct link *link)
-{
-    return link->room ? 1440 : 0;
-}
-
-size_t link_room_max(const struct link *link)
-{
-    (void)link;
-    return 1440;
-}
-
-const char *link_peer_node(const struct link *link)
-{
-    (void)link;
-    return "?";
-}
-
-void link_flush(struct link *link)
-{
-    assert_false(link->closed);
-    flushes++;
-}
-
-void link_close(struct link *link, const char *why)
-{
-    assert_non_null(why);
-    link->closed = true;
-}
 
 void discovery_announce(const struct announcement *what, uint32_t unicast_to)
 {
