@@ -7,10 +7,12 @@
 #include "rt/boot_info.h"
 #include <stddef.h>
 
-#define CONFIG_GUEST_MEMORY_MIN (1ull << 20)
-#define CONFIG_MIRROR_MAX       (64ull << 20) // of a guest with `dma = mirror`
-#define CONFIG_WAIT_DEFAULT_S   10u
-#define CONFIG_WAIT_MAX_S       86400u
+#define CONFIG_GUEST_MEMORY_MIN  (4ull << 20)
+#define CONFIG_GUEST_MEMORY_MAX  (64ull << 30)
+#define CONFIG_GUEST_MEMORY_STEP (2ull << 20)
+#define CONFIG_MIRROR_MAX        (64ull << 20) // of a guest with `dma = mirror`
+#define CONFIG_WAIT_DEFAULT_S    10u
+#define CONFIG_WAIT_MAX_S        86400u
 
 /// Reads `size` bytes of text (need not end in NUL) into info->node, info->guests and info->guest_count,
 /// which must be zero. `path` is how the file is called in sentences. On an error `why` holds "PATH line N:

@@ -9,9 +9,10 @@ static enum status set_memory(struct config_parser *p, const char *value)
     uint64_t bytes;
     if (!value_size(value, &bytes))
         return config_bad_value(p, "memory", value, "a size: a number and K, M, G or T, like 64M or 1G");
-    if (bytes < CONFIG_GUEST_MEMORY_MIN || bytes % 4096 != 0)
+    if (bytes < CONFIG_GUEST_MEMORY_MIN || bytes > CONFIG_GUEST_MEMORY_MAX ||
+        bytes % CONFIG_GUEST_MEMORY_STEP != 0)
         return refuse_here(p, ERR_RANGE,
-                           "memory = '" SHOWN "' is %llu bytes; a guest needs at least 1M, in steps of 4K",
+                           "memory = '" SHOWN "' is %llu bytes; a guest can have 4M to 64G, in steps of 2M",
                            value, (unsigned long long)bytes);
     p->guest->memory = bytes;
     return OK;

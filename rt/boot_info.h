@@ -44,7 +44,7 @@ struct boot_framebuffer {
 #define BOOT_PATH_MAX    128
 #define BOOT_CMDLINE_MAX 2048
 #define BOOT_GUESTS_MAX  8
-#define BOOT_CPUS_MAX    64 // of one guest
+#define BOOT_CPUS_MAX    8 // of one guest
 #define BOOT_MODULES_MAX 8
 #define BOOT_DEVICES_MAX 8
 #define BOOT_NICS_MAX    4 // virtual ones, of one guest

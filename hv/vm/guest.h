@@ -23,7 +23,7 @@
 #include "rt/spinlock.h"
 #include "rt/status.h"
 
-#define GUEST_CPUS_MAX   8u
+#define GUEST_CPUS_MAX   BOOT_CPUS_MAX
 #define GUEST_LOW_END    0xc0000000ull // RAM below 4 GiB ends here; the rest is from 4 GiB on
 #define GUEST_HIGH_START 0x100000000ull
 #define GUEST_HOLE_START 0xa0000ull // legacy video memory: nobody's

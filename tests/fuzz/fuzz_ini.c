@@ -32,7 +32,7 @@ static void check_guest(const struct boot_guest *g)
     ENDS(g->cmdline);
     require(g->nic_count <= BOOT_NICS_MAX);
     require(g->name[0] != '\0' && g->ini_line != 0);
-    require(g->memory >= CONFIG_GUEST_MEMORY_MIN && g->memory % 4096 == 0);
+    require(g->memory >= CONFIG_GUEST_MEMORY_MIN && g->memory % CONFIG_GUEST_MEMORY_STEP == 0);
     require(g->cpus >= 1 && g->cpus <= BOOT_CPUS_MAX && g->wait_s <= CONFIG_WAIT_MAX_S);
     require(g->dma == BOOT_DMA_IOMMU || (g->dma == BOOT_DMA_MIRROR && g->memory <= CONFIG_MIRROR_MAX));
     require(g->bus == BOOT_BUS_PORTS || g->bus == BOOT_BUS_FLAT);
