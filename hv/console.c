@@ -89,7 +89,9 @@ static void run_load(int argc, char *argv[])
         start = sched_load();
         start_tsc = rdtsc();
         start_waited_ns = bus_counters().waited_ns;
-        sched_account(strcmp(argv[1], "on") == 0);
+        const bool on = strcmp(argv[1], "on") == 0;
+        sched_account(on);
+        log_info("load", "%s", on ? "counted from here on" : "no longer counted");
         return;
     }
     const struct sched_load now = sched_load();

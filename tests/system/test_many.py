@@ -41,7 +41,7 @@ def test_eight_guests(lab):
     began = max(int(m[1]) for m in host.console.seen(r"started, entry 0x\w+, at TSC (\d+)"))
     table = re.findall(r"guests: \w+: running.* on CPU (\d), .*?, (\d+) ms of CPU time", pair.ask(host, "guests", "guests: share4: .*time"))
     assert len(table) == 8
-    pair.ask(host, "load on", "host1> ")
+    pair.ask(host, "load on", "load: counted from here on")
     pair.ask(host, "guests", "guests: share4: .*time")  # some turns later
     load = {what: float(percent) for what, percent in re.findall(r"load: (\S.*?) +(\d+\.\d) %", pair.ask(host, "load", r"load: idle .* ticks"))}
     assert load["in guests"] > 25 and 99 <= sum(load.values()) <= 100, load  # each row is cut to a tenth
