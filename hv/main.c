@@ -82,11 +82,20 @@ static void keep_house(void)
     if (have_network) {
         net_lock();
         uint64_t began = rdtsc();
-        if (net_poll() > 0)
+        if (net_poll() > 0) {
+            bus_polled();
             sched_house(rdtsc() - began);
+        }
         net_unlock();
     }
     console_poll();
+}
+
+/// An access of a guest waits for a remote.
+static bool on_wait(void)
+{
+    sched_alone(console_poll);
+    return sched_wait();
 }
 
 static void run_guests(void *none)
@@ -123,7 +132,8 @@ _Noreturn void role_main(const struct boot_info *info)
     log_info("host", "up; EFI entry was at TSC %llu, the firmware's file reads took %llu ticks",
              (unsigned long long)info->entry_tsc, (unsigned long long)info->files_tsc);
     console_start(info->node.name);
-    bus_set_wait_hook(console_poll);
+    static const struct bus_waits waits = {.wait = on_wait, .wake = sched_wake};
+    bus_set_waits(&waits);
     for (uint32_t i = 1; i < cpu_count(); i++) {
         if (cpu_run(i, run_guests, NULL) != OK)
             log_error("host", "CPU %u does not take guests", (unsigned)i);

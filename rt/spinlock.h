@@ -2,6 +2,7 @@
 // A ticket lock. Interrupts are off in all code that takes one, so it does not touch RFLAGS.
 #pragma once
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct spinlock {
@@ -15,12 +16,20 @@ static inline void spin_lock(struct spinlock *l)
         __builtin_ia32_pause();
 }
 
-/// The same; calls `meanwhile` again and again until it is this CPU's turn.
-static inline void spin_lock_while(struct spinlock *l, void (*meanwhile)(void))
+/// The same; calls `meanwhile` until it is this CPU's turn, with how often it has called it already.
+static inline void spin_lock_while(struct spinlock *l, void (*meanwhile)(unsigned before))
 {
     uint32_t ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-    while (atomic_load_explicit(&l->serving, memory_order_acquire) != ticket)
-        meanwhile();
+    for (unsigned n = 0; atomic_load_explicit(&l->serving, memory_order_acquire) != ticket; n++)
+        meanwhile(n);
+}
+
+/// Does anybody wait for it? A hint, for who holds it.
+static inline bool spin_wanted(const struct spinlock *l)
+{
+    return atomic_load_explicit(&l->next, memory_order_relaxed) -
+               atomic_load_explicit(&l->serving, memory_order_relaxed) >
+           1;
 }
 
 static inline void spin_unlock(struct spinlock *l)

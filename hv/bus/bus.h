@@ -108,25 +108,36 @@ void bus_guest_dma(struct bus_guest *guest, const struct bus_memory *memory, str
 struct iommu_scope;
 void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope);
 
-/// Called while a guest's access waits for the network, about every poll, without the net lock: the console
-/// stays alive. May be NULL. Must not reset or remove a guest: note it and do it when the access has
-/// returned.
-void bus_set_wait_hook(void (*hook)(void));
+/// How a CPU waits for a remote, and who calls it.
+struct bus_waits {
+    /// Called while a guest's access waits, about every poll, without the net lock: the console stays alive,
+    /// other guests run. True: they did. Must not reset or remove the guest: note it and do it when the
+    /// access has returned.
+    bool (*wait)(void);
+    /// What a CPU in wait() waits for may be there. With the net lock, from any CPU.
+    void (*wake)(uint32_t cpu);
+};
+/// NULL (also for a function): nothing is done. The structure is the caller's and stays.
+void bus_set_waits(const struct bus_waits *waits);
+/// Who has called net_poll(), and it was not in vain, says so: waits for room and credit may be over. With
+/// the net lock.
+void bus_polled(void);
 
 /// What happened on the bus since the start, all remotes together.
 struct bus_counters {
     uint64_t
         requests[8];  // by enum wire_record_type REC_CFG_RD..REC_MWR, guests' accesses that went to a remote
     uint64_t control; // ATTACH, DETACH, RESET, and configuration reads of our own at attach
-    uint64_t completions;    // that were waited for
-    uint64_t unsupported;    // of these: UR, CA or a status we do not know
-    uint64_t retried;        // CRS: asked again
-    uint64_t timeouts;       // no completion in BUS_COMPLETION_TIMEOUT_MS
-    uint64_t waited_ns;      // CPUs stood still for remotes: completions, credit, room
-    uint64_t link_lost;      // the link went down while it was waited for
-    uint64_t all_ones;       // reads that were answered all-ones, for whatever reason
-    uint64_t absent;         // accesses while the function was not attached
-    uint64_t config_local;   // configuration accesses answered here
+    uint64_t completions;  // that were waited for
+    uint64_t unsupported;  // of these: UR, CA or a status we do not know
+    uint64_t retried;      // CRS: asked again
+    uint64_t timeouts;     // no completion in BUS_COMPLETION_TIMEOUT_MS
+    uint64_t waited_ns;    // CPUs stood still for remotes: completions, credit, room; without what others ran
+                           // meanwhile
+    uint64_t link_lost;    // the link went down while it was waited for
+    uint64_t all_ones;     // reads that were answered all-ones, for whatever reason
+    uint64_t absent;       // accesses while the function was not attached
+    uint64_t config_local; // configuration accesses answered here
     uint64_t posted_dropped; // posted writes that could not be queued
     uint64_t credit_stalls;  // posted writes that had to wait for credit
     uint64_t queue_stalls;   // requests that had to wait for room on the link

@@ -430,7 +430,7 @@ void mirror_before(struct remote_fn *fn, uint64_t until)
     if (!m || m->state == MIRROR_OFF)
         return;
     while (m->state == MIRROR_STARTING && time_ns() < until)
-        transact_wait();
+        transact_wait(NULL);
     if (m->state != MIRROR_ON || !catch_up(m, until))
         return;
     struct slot *found[MANY];
@@ -487,7 +487,7 @@ void mirror_collect(struct bus_guest *guest)
         if (m->overran)
             (void)hold(&guest->dma); // its beginning is there
         while (m->overran && m->state == MIRROR_ON && time_ns() < until)
-            transact_wait();
+            transact_wait(NULL);
         if (m->due || m->spoiled) {
             (void)catch_up(m, LATER);
             if (fn->state == ASSOC_ATTACHED)

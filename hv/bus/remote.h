@@ -131,6 +131,8 @@ typedef void transaction_done(struct remote_fn *fn, uint16_t arg, const struct w
 
 struct transaction {
     bool busy, done;
+    bool waited; // by a CPU that does not look now
+    uint8_t cpu; // that one
     uint16_t tag;
     uint16_t function; // handle the completion must name
     uint16_t want;     // bytes of data expected
@@ -211,8 +213,9 @@ bool transact_async(struct remote_fn *fn, enum wire_record_type type, const void
 /// session is over.
 bool transact_post(struct remote_fn *fn, enum wire_record_type type, const void *body, size_t body_size,
                    const void *data, size_t data_size, uint64_t until);
-/// Lets the network move while this CPU waits: the lock is given away in between.
-void transact_wait(void);
+/// Lets the network move, and other guests run, while this CPU waits: the lock is given away in between.
+/// `t`: for its completion; NULL: for whatever may come.
+void transact_wait(struct transaction *t);
 /// The attached function of that handle; NULL: there is none.
 struct remote_fn *transact_by_handle(const struct remote *remote, uint16_t handle);
 /// A record from a remote. Anything unexpected is dropped and counted.

@@ -6,17 +6,33 @@
 // waiting CPU always gets an answer: the completion, the end of the link's epoch, or the timeout.
 #include "hv/bus/remote.h"
 #include "net/stack.h"
+#include "rt/cpu.h"
 #include "rt/log.h"
 #include "rt/time.h"
 #include "rt/trace.h"
 #include <string.h>
 
 struct bus_counters bus_counts;
-static void (*wait_hook)(void);
+static const struct bus_waits *waits;
+static unsigned waiting[CPU_MAX], waiting_all; // waits of each CPU for other things than a completion
 
-void bus_set_wait_hook(void (*hook)(void))
+void bus_set_waits(const struct bus_waits *how)
 {
-    wait_hook = hook;
+    waits = how;
+}
+
+static void wake(uint32_t cpu)
+{
+    if (waits && waits->wake)
+        waits->wake(cpu);
+}
+
+void bus_polled(void)
+{
+    for (uint32_t cpu = 0; waiting_all && cpu < cpu_count(); cpu++) {
+        if (waiting[cpu])
+            wake(cpu);
+    }
 }
 
 static uint64_t ones(unsigned size)
@@ -28,19 +44,39 @@ static uint64_t deadline(void)
     return time_ns() + BUS_COMPLETION_TIMEOUT_MS * 1000000ull;
 }
 
-/// The lock is given away when nothing came, and now and then when a LAN never falls silent.
-void transact_wait(void)
+static void wait_unlocked(void)
 {
-    static unsigned steps;
     uint64_t began = time_ns();
-    if (net_poll() != 0 && ++steps % 16 != 0)
-        return;
     net_unlock();
-    if (wait_hook)
-        wait_hook();
+    bool others = waits && waits->wait && waits->wait();
     __builtin_ia32_pause();
     net_lock();
-    bus_counts.waited_ns += time_ns() - began;
+    if (!others)
+        bus_counts.waited_ns += time_ns() - began;
+}
+
+/// The lock is given away when nothing came, and now and then when a LAN never falls silent.
+void transact_wait(struct transaction *t)
+{
+    static unsigned steps;
+    uint32_t self = cpu_self()->index;
+    if (net_poll() != 0) {
+        bus_polled();
+        if (++steps % 16 != 0)
+            return;
+    }
+    if (t) {
+        if (t->done)
+            return;
+        t->cpu = (uint8_t)self;
+        t->waited = true;
+        wait_unlocked();
+        t->waited = false;
+    } else {
+        waiting[self]++, waiting_all++;
+        wait_unlocked();
+        waiting[self]--, waiting_all--;
+    }
 }
 
 // --- tags ---
@@ -65,6 +101,8 @@ static void finish(struct transaction *t, const struct wire_record *rec, const v
         t->answered = rec != NULL;
         t->status = rec ? rec->status : 0;
         t->done = true; // the waiting CPU gives the tag back
+        if (t->waited)
+            wake(t->cpu);
         return;
     }
     transaction_done *then = t->then;
@@ -292,7 +330,7 @@ static bool queue(struct remote_fn *fn, const struct request *q, struct transact
         bus_counts.queue_stalls += !stalled;
         stalled = true;
         link_flush(fn->remote->link);
-        transact_wait();
+        transact_wait(NULL);
     }
 }
 
@@ -307,7 +345,7 @@ static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint
     while (!t) {
         if (fn->state != ASSOC_ATTACHED || time_ns() >= until)
             return OUTCOME_FAILED;
-        transact_wait();
+        transact_wait(NULL);
         t = take_tag(remote);
     }
     t->type = q->type;
@@ -318,7 +356,7 @@ static enum outcome exchange(struct remote_fn *fn, const struct request *q, uint
     }
     link_flush(remote->link);
     while (!t->done) {
-        transact_wait();
+        transact_wait(t);
         if (!t->done && time_ns() >= until) {
             bus_counts.timeouts++;
             t->busy = false;
@@ -358,7 +396,7 @@ static bool perform(struct remote_fn *fn, const struct request *q, uint16_t want
             bus_counts.retried++;
             if (time_ns() >= until)
                 return false;
-            transact_wait();
+            transact_wait(NULL);
             break;
         }
     }
@@ -369,7 +407,7 @@ static bool answers(const struct remote_fn *fn)
 {
     if (__builtin_expect(fn->resetting, false))
         for (uint64_t until = deadline(); remote_fn_answers(fn) && fn->resetting && time_ns() < until;)
-            transact_wait();
+            transact_wait(NULL);
     if (remote_fn_answers(fn) && !fn->resetting)
         return true;
     bus_counts.absent++;
@@ -422,7 +460,7 @@ static bool take_credit(struct remote_fn *fn, uint64_t until)
         bus_counts.credit_stalls += !waited;
         waited = true;
         link_flush(fn->remote->link);
-        transact_wait();
+        transact_wait(NULL);
     }
     if (fn->state != ASSOC_ATTACHED)
         return false;
@@ -498,7 +536,7 @@ bool transact_begin(struct remote_fn *fn, enum wire_record_type type, transactio
     net_lock();
     struct transaction *t = take_tag(fn->remote);
     while (!t && fn->state == ASSOC_ATTACHED && time_ns() < until) {
-        transact_wait();
+        transact_wait(NULL);
         t = take_tag(fn->remote);
     }
     bool sent = false;

@@ -14,8 +14,11 @@ void guest_lock(struct guest *g)
 
 void guest_unlock(struct guest *g)
 {
+    bool wanted = spin_wanted(&g->lock);
     g->owner = 0;
     spin_unlock(&g->lock);
+    if (__builtin_expect(wanted, 0))
+        sched_unlocked();
 }
 
 bool guest_locked(const struct guest *g)

@@ -354,6 +354,8 @@ enum status guest_create(const struct boot_guest *config, uint32_t index, const 
     g->waiting_ns = time_ns();
     enum status s = build(g);
     if (s == OK)
+        s = sched_add(g);
+    if (s == OK)
         s = bus_guest_add(config->name, (enum boot_bus)config->bus, config->devices, config->device_count,
                           &g->io, &g->pci, &g->bus);
     if (s != OK) {

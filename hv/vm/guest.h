@@ -14,6 +14,7 @@
 #include "hv/platform/pm.h"
 #include "hv/platform/testdev.h"
 #include "hv/vm/fair.h"
+#include "hv/vm/turn.h"
 #include "hv/vm/vcpu.h"
 #include "hv/vm/virt.h"
 #include "net/limit.h"
@@ -60,7 +61,8 @@ struct guest {
     uint64_t waiting_ns; // when it began to wait
     uint64_t starts;
     struct fair fair[CPU_MAX]; // what it owes to the others of each CPU
-    uint64_t used_tsc;         // its turns, all together, in ticks
+    struct turn turns[CPU_MAX];
+    uint64_t used_tsc; // its turns, all together, in ticks
 
     uint64_t memory;      // bytes
     phys_t *chunks;       // GUEST_CHUNK pieces, in guest-physical order (low RAM, then high RAM)
@@ -99,7 +101,8 @@ struct guest {
 };
 
 /// Makes a guest from its section of farbus.ini: reserves memory, adds devices, tells the bus. It is then
-/// WAITING. Errors are logged with the guest's name; a guest that cannot be made costs nothing.
+/// WAITING. Errors are logged with the guest's name; a guest that cannot be made costs nothing
+/// but, at most, the stacks of its turns.
 MUST_CHECK enum status guest_create(const struct boot_guest *config, uint32_t index,
                                     const struct virt_ops *virt);
 /// All guests, by index; NULL where there is none.

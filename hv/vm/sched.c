@@ -7,8 +7,33 @@
 #include "rt/cpu.h"
 #include "rt/irq.h"
 #include "rt/log.h"
+#include "rt/paging.h"
 #include "rt/time.h"
 #include "rt/x86.h"
+
+#define PATIENCE 256u // times that a lock is looked at before others get the CPU
+
+/// What the scheduler knows of a CPU. Used by that one only, except for what is atomic.
+static struct here {
+    struct turn *turn;         // whose turn it is; NULL: between turns, or nobody else may run now
+    uint32_t guests;           // that have vCPUs here
+    bool contended;            // more than one of them wanted to run, the last time round
+    uint64_t round_tsc;        // when that began
+    _Atomic uint32_t waiting;  // turns that wait
+    _Atomic bool waits_locked; // one of them, or more, for a lock
+    _Atomic bool woken;        // what they wait for may be there
+    struct vcpu *_Atomic vcpu; // in its guest, or about to be
+} cpus[CPU_MAX];
+
+static struct here *here(void)
+{
+    return &cpus[cpu_self()->index];
+}
+
+static uint64_t slice_ticks(void)
+{
+    return time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
+}
 
 uint32_t sched_cpu_of(uint32_t guest_index, uint32_t vcpu_index)
 {
@@ -50,12 +75,81 @@ bool sched_is_kick(uint8_t vector)
     return vector == kick_vector;
 }
 
-void sched_pause(void)
+void sched_alone(void (*what)(void))
 {
-    if (house && cpu_self()->index == 0)
-        house();
+    struct turn *t = here()->turn;
+    here()->turn = NULL;
+    what();
+    here()->turn = t;
+}
+
+/// Has a turn that waits on this CPU been called?
+static bool called(const struct here *h)
+{
+    return atomic_load_explicit(&h->waiting, memory_order_relaxed) && atomic_load(&h->woken);
+}
+
+/// Leaves the turn in the middle. Comes back when the scheduler goes on with it.
+static void put_aside(struct here *h, enum turn_left how)
+{
+    struct turn *t = h->turn;
+    struct vcpu *v = atomic_load(&h->vcpu);
+    uint64_t began = rdtsc();
+    atomic_store(&h->vcpu, NULL);
+    t->left = how;
+    if (how == TURN_WAITS)
+        atomic_fetch_add(&h->waiting, 1); // before `woken` is looked at: whoever sets it sees this
+    coroutine_leave(&t->work);
+    if (how == TURN_WAITS)
+        atomic_fetch_sub(&h->waiting, 1);
+    atomic_store(&h->vcpu, v);
+    if (v)
+        guest_virt->go_on(v);
+    t->away_tsc += rdtsc() - began;
+}
+
+/// The others of its CPU are looked at once a slice, even when none of them wanted anything the last time.
+bool sched_wait(void)
+{
+    struct here *h = here();
+    if (!h->turn || h->guests < 2 || (!h->contended && rdtsc() - h->round_tsc < slice_ticks()))
+        return false;
+    put_aside(h, TURN_WAITS);
+    return true;
+}
+
+void sched_wake(uint32_t cpu)
+{
+    struct here *h = &cpus[cpu];
+    atomic_store(&h->woken, true);
+    struct vcpu *v = atomic_load(&h->waiting) ? atomic_load(&h->vcpu) : NULL;
+    if (!v)
+        return; // the scheduler looks before it enters a guest
+    atomic_fetch_or(&v->attention, ATTENTION_LEAVE);
+    sched_kick(cpu);
+}
+
+void sched_pause(unsigned before)
+{
+    struct here *h = here();
+    if (house && h == cpus)
+        sched_alone(house);
     else
         cpu_pause();
+    if (before < PATIENCE)
+        return;
+    atomic_store(&h->waits_locked, true);
+    (void)sched_wait();
+}
+
+/// A wait that begins while this looks may be missed; the scheduler comes round to it.
+void sched_unlocked(void)
+{
+    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++) {
+        if (atomic_load_explicit(&cpus[cpu].waits_locked, memory_order_relaxed) &&
+            atomic_exchange(&cpus[cpu].waits_locked, false))
+            sched_wake(cpu);
+    }
 }
 
 /// An event that waits already is the single-step trap of a HLT itself.
@@ -108,9 +202,12 @@ static void run_slice(struct vcpu *v, uint64_t slice)
     if (tick < end) // however fast the 8254 is told to be, the guest gets on
         end = tick > least ? tick : least;
     v->slice_end_tsc = end;
+    struct here *h = here();
+    atomic_store(&h->vcpu, v); // before `woken` is looked at: whoever sets it sees this
     v->guest->running[v->cpu] = v;
-    enum run_result result = guest_virt->run(v);
+    enum run_result result = called(h) ? RUN_SLICE : guest_virt->run(v);
     v->guest->running[v->cpu] = NULL;
+    atomic_store(&h->vcpu, NULL);
     if (result == RUN_HALTED && !v->halt_interruptible && !v->nmi_pending && !v->event.valid &&
         !v->halt_told) {
         v->halt_told = true; // NMIs can wake it as often as its guest likes
@@ -184,14 +281,21 @@ static bool nothing_here(const struct guest *g)
     return true;
 }
 
-/// A guest's turn: a slice for each vCPU. Who left early (an IPI was sent, a frame or an interrupt came) has
-/// not lost what was left of it. False: nothing to run.
-static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
+/// A clock that stands still while the turn is put aside.
+static uint64_t turn_clock(const struct turn *t)
 {
-    if (nothing_here(g))
-        return false;
+    return rdtsc() - t->away_tsc;
+}
+
+/// A guest's turn: a slice for each vCPU. Who left early (an IPI was sent, a frame or an interrupt came) has
+/// not lost what was left of it.
+static void run_turn(void *arg)
+{
+    struct turn *t = arg;
+    struct guest *g = t->guest;
+    struct here *h = here();
     uint32_t self = cpu_self()->index;
-    uint64_t shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
+    uint64_t slice = slice_ticks(), shortest = time_ns_to_tsc(SCHED_SLICE_MIN_US * 1000ull);
     bool account = atomic_load_explicit(&accounting, memory_order_relaxed); // of whole turns
     guest_lock(g);
     for (uint32_t c = 0; c < g->config->cpus; c++) {
@@ -199,22 +303,26 @@ static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
             g->vcpus[c].timed = account;
     }
     uint64_t inside = account ? guest_ticks(g) : 0;
-    uint64_t began = rdtsc(), used = 0, due = 0;
+    uint64_t began = turn_clock(t), used = 0, due = 0;
     for (;;) {
         uint64_t left = due - used;
         uint32_t ran = run_vcpus(g, due && left < slice ? left : slice);
         if (due < ran * slice)
             due = ran * slice;
-        used = rdtsc() - began;
+        used = turn_clock(t) - began;
         if (!ran || used + shortest >= due)
             break;
-        if (tend) {
-            uint64_t aside = rdtsc();
-            guest_unlock(g);
-            tend();
-            guest_lock(g);
-            began += rdtsc() - aside; // is not this guest's time
-        }
+        bool tends = house && self == 0;
+        if (!tends && !called(h))
+            continue;
+        uint64_t aside = turn_clock(t);
+        guest_unlock(g);
+        if (tends)
+            sched_alone(house);
+        if (called(h))
+            put_aside(h, TURN_CUT);
+        guest_lock(g);
+        began += turn_clock(t) - aside; // is not this guest's time
     }
     if (account && due) {
         atomic_fetch_add_explicit(&turns_tsc, used, memory_order_relaxed);
@@ -223,7 +331,22 @@ static bool run_turn(struct guest *g, void (*tend)(void), uint64_t slice)
     fair_ran(&g->fair[self], slice, used, due);
     g->used_tsc += due ? used : 0;
     guest_unlock(g);
-    return due != 0;
+    t->ran = due != 0;
+    t->left = TURN_OVER;
+}
+
+enum status sched_add(struct guest *g)
+{
+    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++) {
+        if (!has_share(g, cpu))
+            continue;
+        void *top = stack_alloc(TURN_STACK);
+        if (!top)
+            return ERR_NOMEM;
+        g->turns[cpu].guest = g;
+        coroutine_init(&g->turns[cpu].work, top, run_turn, &g->turns[cpu]);
+    }
+    return OK;
 }
 
 void sched_house(uint64_t ticks)
@@ -246,23 +369,64 @@ struct sched_load sched_load(void)
                                .house = atomic_load(&house_tsc)};
 }
 
+/// Begins the turn, or goes on with it.
+static void go_on(struct here *h, struct turn *t)
+{
+    h->turn = t;
+    coroutine_enter(&t->work);
+    h->turn = NULL;
+}
+
+/// Goes on with the turns that wait here, if they were called.
+static void answer_calls(struct here *h)
+{
+    if (!called(h))
+        return;
+    atomic_store(&h->woken, false);
+    for (uint32_t i = 0; i < guest_count; i++) {
+        struct guest *g = guest_at(i);
+        if (g && g->turns[h - cpus].left == TURN_WAITS)
+            go_on(h, &g->turns[h - cpus]);
+    }
+}
+
+/// Gives a guest of this CPU its turn, or the rest of one. False: it has nothing to run.
+static bool have_turn(struct here *h, struct guest *g)
+{
+    struct turn *t = &g->turns[h - cpus];
+    if (t->left == TURN_OVER) {
+        if (!fair_turn(&g->fair[h - cpus], slice_ticks(), h->contended))
+            return true;
+        if (nothing_here(g))
+            return false;
+    }
+    do {
+        go_on(h, t);
+        answer_calls(h);
+    } while (t->left == TURN_CUT);
+    return t->left == TURN_WAITS || t->ran;
+}
+
 _Noreturn void sched_run(void (*tend)(void))
 {
-    uint32_t self = cpu_self()->index;
-    uint64_t slice = time_ns_to_tsc(SCHED_SLICE_US * 1000ull);
-    bool contended = false;
+    struct here *h = here();
     if (tend)
         house = tend;
     for (;;) {
         if (tend)
             tend();
-        uint32_t wanted = 0; // guests that ran, or would have
+        h->round_tsc = rdtsc();
+        uint32_t has = 0, wanted = 0; // guests of this CPU; that ran, or would have
         for (uint32_t i = 0; i < guest_count; i++) {
             struct guest *g = guest_at(i);
-            if (g && has_share(g, self))
-                wanted += !fair_turn(&g->fair[self], slice, contended) || run_turn(g, tend, slice);
+            if (!g || !has_share(g, cpu_self()->index))
+                continue;
+            has++;
+            answer_calls(h);
+            wanted += have_turn(h, g);
         }
-        contended = wanted > 1;
+        h->guests = has;
+        h->contended = wanted > 1;
         if (!wanted)
             cpu_pause();
     }

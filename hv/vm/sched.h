@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Which vCPU runs where. A guest's vCPUs are dealt out to the CPUs, beginning at another one for each guest;
-// a CPU runs its vCPUs in turn, a slice each.
+// a CPU runs its vCPUs in turn, a slice each. Where one waits for a remote, the others of its CPU go on.
 #pragma once
+#include "rt/status.h"
 #include <stdbool.h>
 #include <stdint.h>
+
+struct guest;
 
 #define SCHED_SLICE_US     1000u
 #define SCHED_SLICE_MIN_US 10u
@@ -17,8 +20,22 @@ void sched_start(void);
 void sched_kick(uint32_t cpu);
 /// Is that all that an interrupt with this vector wants?
 bool sched_is_kick(uint8_t vector);
-/// For a CPU that waits for another one: CPU 0 keeps the house meanwhile.
-void sched_pause(void);
+/// Stacks for the guest's turns, one for each CPU that it has vCPUs on. ERR_NOMEM. They stay for ever.
+MUST_CHECK enum status sched_add(struct guest *g);
+/// For a guest's turn that waits, in the middle of an exit or not, with the guest's lock but no other: when
+/// other guests of this CPU want to run, they do. May come back before sched_wake(). False: nobody else
+/// was looked at.
+bool sched_wait(void);
+/// Turns that wait on that CPU may have what they wait for: they are looked at before anything else runs.
+/// From any CPU.
+void sched_wake(uint32_t cpu);
+/// Calls it; should it wait, no other guest runs on this CPU meanwhile.
+void sched_alone(void (*what)(void));
+/// For a CPU that waits for a guest's lock; `before`: how often it has been called already. CPU 0 keeps the
+/// house meanwhile; when it takes long, other guests run.
+void sched_pause(unsigned before);
+/// A lock that somebody waits for was given back.
+void sched_unlocked(void);
 /// Where the time goes, in TSC ticks of all CPUs together, summed up while accounting was on. The rest was
 /// idle.
 struct sched_load {

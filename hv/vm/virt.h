@@ -81,6 +81,8 @@ struct virt_ops {
     /// Runs the vCPU on this CPU until v->slice_end_tsc or until something wants the scheduler.
     enum run_result (*run)(struct vcpu *v);
     // The following: only on the CPU that runs the vCPU, between its exit and its next entry.
+    /// Other vCPUs have run on this CPU meanwhile: it goes on with this one's exit.
+    void (*go_on)(struct vcpu *v);
     void (*view)(struct vcpu *v, struct vcpu_view *view); // fills gpr[RSP] too
     void (*finish)(struct vcpu *v, uint64_t rip,
                    uint64_t rflags); // an emulated instruction is done; writes gpr[RSP] back

@@ -148,6 +148,7 @@ const struct virt_ops vmx_virt_ops = {
     .vcpu_destroy = vmx_vcpu_destroy,
     .vcpu_reset = vmx_vcpu_reset,
     .run = vmx_run,
+    .go_on = vmx_vcpu_load,
     .view = vmx_view,
     .finish = vmx_finish,
     .raise = vmx_raise,

@@ -60,7 +60,7 @@ static inline void fixture_clear(void)
         fx.devices[i].ini_line = 10 + i;
     }
     fake_require(guest_pci_init(&fx.pci, &fx.io) == OK, "guest_pci_init");
-    bus_set_wait_hook(fake_hook);
+    fake_wait(fake_hook);
     bus_start("host1");
 }
 

@@ -102,10 +102,17 @@ __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
     (void)event, (void)arg;
 }
 
-static inline void fake_hook(void)
+static inline bool fake_hook(void)
 {
-    fake_require(!fake.locked, "wait hook with the net lock held");
+    fake_require(!fake.locked, "waiting with the net lock held");
     fake.hooks++;
+    return false;
+}
+static inline void fake_wait(bool (*wait)(void))
+{
+    static struct bus_waits waits;
+    waits.wait = wait;
+    bus_set_waits(&waits);
 }
 
 // --- the link's interface, for hv/bus ---

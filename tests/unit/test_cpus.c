@@ -30,8 +30,10 @@ uint32_t cpu_count(void)
 {
     return CPUS;
 }
-void sched_pause(void)
+void sched_unlocked(void) {}
+void sched_pause(unsigned before)
 {
+    (void)before;
     sched_yield();
 }
 void sched_kick(uint32_t cpu)

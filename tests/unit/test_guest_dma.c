@@ -44,7 +44,11 @@ uint32_t cpu_count(void)
 {
     return 2;
 }
-void sched_pause(void) {}
+void sched_pause(unsigned before)
+{
+    (void)before;
+}
+void sched_unlocked(void) {}
 void sched_kick(uint32_t cpu)
 {
     (void)cpu;

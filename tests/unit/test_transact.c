@@ -97,11 +97,12 @@ static void test_timeout(void **state)
     assert_int_equal(read4(), VALUE);
 }
 
-static void lose_link(void)
+static bool lose_link(void)
 {
     fake_hook();
     if (fake.link.state == LINK_UP && fake.hooks > 5)
         fake_down("cable");
+    return false;
 }
 
 static void test_link_lost_while_waiting(void **state)
@@ -110,14 +111,81 @@ static void test_link_lost_while_waiting(void **state)
     uint64_t start = time_ns();
     fake.silent = true;
     fake.hooks = 0;
-    bus_set_wait_hook(lose_link);
+    fake_wait(lose_link);
     assert_int_equal(read4(), 0xffffffff);
     assert_true(time_ns() - start < 100000000);
     assert_int_equal(bus_counters().link_lost, 1);
     assert_int_equal(bus_counters().timeouts, 0);
 }
 
-static void return_link(void)
+static unsigned woken;
+
+static void count_wake(uint32_t cpu)
+{
+    assert_int_equal(cpu, 0);
+    woken++;
+}
+
+/// Another CPU polls the network, and the answer is there.
+static bool answer_elsewhere(void)
+{
+    assert_int_equal(woken, 0);
+    net_lock();
+    fake_deliver((struct wire_record){.type = REC_CPLD,
+                                      .function = fn->handle,
+                                      .tag = (uint16_t)(fn->remote->next_tag - 1)},
+                 "abcd", 4);
+    net_unlock();
+    return true;
+}
+
+/// The guest gives way; who takes the completion calls its CPU, and what the others ran is no waiting.
+static void test_others_run_meanwhile(void **state)
+{
+    (void)state;
+    static const struct bus_waits waits = {.wait = answer_elsewhere, .wake = count_wake};
+    fake.silent = true;
+    bus_set_waits(&waits);
+    woken = 0;
+    uint64_t waited = bus_counters().waited_ns;
+    assert_int_equal(read4(), 0x64636261);
+    assert_int_equal(woken, 1);
+    assert_int_equal(bus_counters().waited_ns, waited);
+    fake_wait(fake_hook);
+}
+
+static bool credit_elsewhere(void)
+{
+    struct wire_credit c = {.count = 1};
+    net_lock();
+    bus_polled(); // somebody polled, whatever came
+    fake_deliver((struct wire_record){.type = REC_CREDIT, .function = fn->handle}, &c, sizeof c);
+    net_unlock();
+    return true;
+}
+
+static void test_whoever_polls_calls_those_who_wait_for_credit(void **state)
+{
+    (void)state;
+    static const struct bus_waits waits = {.wait = credit_elsewhere, .wake = count_wake};
+    woken = 0;
+    net_lock();
+    bus_polled();
+    net_unlock();
+    assert_int_equal(woken, 0); // nobody waits
+    fake.keep_credits = true;
+    while (fn->credits)
+        transact_write(fn, REC_MWR, 0, 0, 4, 1);
+    bus_set_waits(&waits);
+    uint64_t dropped = bus_counters().posted_dropped;
+    transact_write(fn, REC_MWR, 0, 0, 4, 2);
+    assert_int_equal(woken, 1);
+    assert_int_equal(bus_counters().posted_dropped, dropped);
+    fake_wait(fake_hook);
+    fake.keep_credits = false;
+}
+
+static bool return_link(void)
 {
     fake_hook();
     if (fake.hooks == 3)
@@ -126,6 +194,7 @@ static void return_link(void)
         fake.silent = false;
         fake_up();
     }
+    return false;
 }
 
 static void test_link_lost_and_back_while_waiting(void **state)
@@ -133,9 +202,9 @@ static void test_link_lost_and_back_while_waiting(void **state)
     (void)state;
     fake.silent = true;
     fake.hooks = 0;
-    bus_set_wait_hook(return_link);
+    fake_wait(return_link);
     assert_int_equal(read4(), 0xffffffff); // of an epoch that is over: never completed by the new one
-    bus_set_wait_hook(fake_hook);
+    fake_wait(fake_hook);
     fake_settle();
     assert_int_equal(read4(), VALUE);
 }
@@ -399,6 +468,8 @@ int main(void)
         T(test_timeout),
         T(test_link_lost_while_waiting),
         T(test_link_lost_and_back_while_waiting),
+        T(test_others_run_meanwhile),
+        T(test_whoever_polls_calls_those_who_wait_for_credit),
         T(test_queue_full),
         T(test_credits),
         T(test_no_credit_ever),
