@@ -223,10 +223,10 @@ void intel_interrupt(void *ctx, uint8_t vector)
 {
     struct intel_nic *n = intel_of(ctx);
     (void)vector;
-    n->irq_on = false;
     n->check_ns = 0; // it may be the link
     intel_write(n, INTEL_IMC, 0xffffffffu);
     (void)intel_read(n, INTEL_ICR); // clears the causes and, before EOI, takes INTx away
+    __atomic_store_n(&n->irq_on, false, __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
 }
 
 void intel_provoke(struct nic *nic)

@@ -390,11 +390,11 @@ void virtio_net_interrupt(void *ctx, uint8_t vector)
 {
     struct virtio_net *n = of(ctx);
     (void)vector;
-    n->irq_on = false;
     n->check_ns = n->broken ? n->check_ns : 0; // it may be the link
     virtq_interrupts(&n->rx, false);
     virtq_interrupts(&n->ctrl, false);
     virtio_device_take_interrupt(&n->device);
+    __atomic_store_n(&n->irq_on, false, __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
 }
 
 void virtio_net_provoke(struct nic *nic)

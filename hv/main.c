@@ -82,20 +82,31 @@ static void keep_house(void)
     if (have_network) {
         net_lock();
         uint64_t began = rdtsc();
-        if (net_poll() > 0) {
-            bus_polled();
+        unsigned frames = net_poll();
+        bus_polled(frames);
+        if (frames)
             sched_house(rdtsc() - began);
-        }
         net_unlock();
     }
     console_poll();
 }
 
+static void *on_who(void)
+{
+    return sched_waiter();
+}
+
+static void on_wake(void *who)
+{
+    sched_wake(who);
+}
+
 /// An access of a guest waits for a remote.
-static bool on_wait(void)
+static void on_wait(void *who)
 {
     sched_alone(console_poll);
-    return sched_wait();
+    if (who)
+        sched_wait();
 }
 
 static void run_guests(void *none)
@@ -132,7 +143,7 @@ _Noreturn void role_main(const struct boot_info *info)
     log_info("host", "up; EFI entry was at TSC %llu, the firmware's file reads took %llu ticks",
              (unsigned long long)info->entry_tsc, (unsigned long long)info->files_tsc);
     console_start(info->node.name);
-    static const struct bus_waits waits = {.wait = on_wait, .wake = sched_wake};
+    static const struct bus_waits waits = {.who = on_who, .wait = on_wait, .wake = on_wake};
     bus_set_waits(&waits);
     for (uint32_t i = 1; i < cpu_count(); i++) {
         if (cpu_run(i, run_guests, NULL) != OK)

@@ -369,6 +369,12 @@ unsigned net_poll(void)
     return n;
 }
 
+void net_interrupt(void)
+{
+    if (net.nic)
+        net.nic->ops->irq_enable(net.nic, true);
+}
+
 uint64_t net_next_ns(void)
 {
     if (net.nic == NULL)

@@ -110,18 +110,20 @@ void bus_guest_mappings(struct bus_guest *guest, const struct iommu_scope *scope
 
 /// How a CPU waits for a remote, and who calls it.
 struct bus_waits {
-    /// Called while a guest's access waits, about every poll, without the net lock: the console stays alive,
-    /// other guests run. True: they did. Must not reset or remove the guest: note it and do it when the
-    /// access has returned.
-    bool (*wait)(void);
-    /// What a CPU in wait() waits for may be there. With the net lock, from any CPU.
-    void (*wake)(uint32_t cpu);
+    /// Who is about to wait, if it is to be called; NULL: it looks for itself. With the net lock.
+    void *(*who)(void);
+    /// Called while a guest's access waits, about every poll, without the net lock: the console stays alive;
+    /// and, where `who` is not NULL, other guests run. Must not reset or remove the guest: note it and do it
+    /// when the access has returned.
+    void (*wait)(void *who);
+    /// What it waits for may be there; NULL: what anybody waits for. With the net lock, from any CPU.
+    void (*wake)(void *who);
 };
 /// NULL (also for a function): nothing is done. The structure is the caller's and stays.
 void bus_set_waits(const struct bus_waits *waits);
-/// Who has called net_poll(), and it was not in vain, says so: waits for room and credit may be over. With
-/// the net lock.
-void bus_polled(void);
+/// Who has called net_poll() says so: `frames` came, so waits for room and credit may be over. With the net
+/// lock.
+void bus_polled(unsigned frames);
 
 /// What happened on the bus since the start, all remotes together.
 struct bus_counters {

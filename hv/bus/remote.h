@@ -131,8 +131,7 @@ typedef void transaction_done(struct remote_fn *fn, uint16_t arg, const struct w
 
 struct transaction {
     bool busy, done;
-    bool waited; // by a CPU that does not look now
-    uint8_t cpu; // that one
+    void *who; // waits for it, and is to be called; NULL: it looks for itself
     uint16_t tag;
     uint16_t function; // handle the completion must name
     uint16_t want;     // bytes of data expected

@@ -6,33 +6,32 @@
 // waiting CPU always gets an answer: the completion, the end of the link's epoch, or the timeout.
 #include "hv/bus/remote.h"
 #include "net/stack.h"
-#include "rt/cpu.h"
 #include "rt/log.h"
 #include "rt/time.h"
 #include "rt/trace.h"
 #include <string.h>
 
+#define CALL_INTERVAL_NS 100000u // between calls of all who wait for room and credit
+
 struct bus_counters bus_counts;
 static const struct bus_waits *waits;
-static unsigned waiting[CPU_MAX], waiting_all; // waits of each CPU for other things than a completion
+static unsigned away;         // who waits and does not look
+static unsigned away_stalled; // of these: for other things than a completion
 
 void bus_set_waits(const struct bus_waits *how)
 {
     waits = how;
 }
 
-static void wake(uint32_t cpu)
+void bus_polled(unsigned frames)
 {
-    if (waits && waits->wake)
-        waits->wake(cpu);
-}
-
-void bus_polled(void)
-{
-    for (uint32_t cpu = 0; waiting_all && cpu < cpu_count(); cpu++) {
-        if (waiting[cpu])
-            wake(cpu);
-    }
+    static uint64_t next_ns;
+    if (away)
+        net_interrupt(); // the CPU that polls may be in a guest when the next one comes
+    if (!frames || !away_stalled || time_ns() < next_ns)
+        return;
+    next_ns = time_ns() + CALL_INTERVAL_NS;
+    waits->wake(NULL);
 }
 
 static uint64_t ones(unsigned size)
@@ -44,39 +43,35 @@ static uint64_t deadline(void)
     return time_ns() + BUS_COMPLETION_TIMEOUT_MS * 1000000ull;
 }
 
-static void wait_unlocked(void)
-{
-    uint64_t began = time_ns();
-    net_unlock();
-    bool others = waits && waits->wait && waits->wait();
-    __builtin_ia32_pause();
-    net_lock();
-    if (!others)
-        bus_counts.waited_ns += time_ns() - began;
-}
-
 /// The lock is given away when nothing came, and now and then when a LAN never falls silent.
 void transact_wait(struct transaction *t)
 {
     static unsigned steps;
-    uint32_t self = cpu_self()->index;
-    if (net_poll() != 0) {
-        bus_polled();
-        if (++steps % 16 != 0)
+    uint64_t began = time_ns();
+    unsigned frames = net_poll();
+    if (frames) {
+        bus_polled(frames);
+        if (++steps % 16 != 0 || (t && t->done))
             return;
     }
-    if (t) {
-        if (t->done)
-            return;
-        t->cpu = (uint8_t)self;
-        t->waited = true;
-        wait_unlocked();
-        t->waited = false;
-    } else {
-        waiting[self]++, waiting_all++;
-        wait_unlocked();
-        waiting[self]--, waiting_all--;
+    void *who = waits && waits->who ? waits->who() : NULL;
+    if (who) {
+        away++, away_stalled += !t;
+        net_interrupt();
     }
+    if (t)
+        t->who = who;
+    net_unlock();
+    if (waits && waits->wait)
+        waits->wait(who);
+    __builtin_ia32_pause();
+    net_lock();
+    if (t)
+        t->who = NULL;
+    if (who)
+        away--, away_stalled -= !t;
+    else
+        bus_counts.waited_ns += time_ns() - began;
 }
 
 // --- tags ---
@@ -101,8 +96,8 @@ static void finish(struct transaction *t, const struct wire_record *rec, const v
         t->answered = rec != NULL;
         t->status = rec ? rec->status : 0;
         t->done = true; // the waiting CPU gives the tag back
-        if (t->waited)
-            wake(t->cpu);
+        if (t->who)
+            waits->wake(t->who);
         return;
     }
     transaction_done *then = t->then;

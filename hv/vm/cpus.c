@@ -9,6 +9,8 @@
 void guest_lock(struct guest *g)
 {
     spin_lock_while(&g->lock, sched_pause);
+    if (g->spread)
+        atomic_store_explicit(&g->turns[cpu_self()->index].wants_lock, false, memory_order_relaxed);
     g->owner = cpu_self()->index + 1;
 }
 
@@ -18,7 +20,7 @@ void guest_unlock(struct guest *g)
     g->owner = 0;
     spin_unlock(&g->lock);
     if (__builtin_expect(wanted, 0))
-        sched_unlocked();
+        sched_unlocked(g);
 }
 
 bool guest_locked(const struct guest *g)

@@ -20,8 +20,7 @@ static struct here {
     bool contended;            // more than one of them wanted to run, the last time round
     uint64_t round_tsc;        // when that began
     _Atomic uint32_t waiting;  // turns that wait
-    _Atomic bool waits_locked; // one of them, or more, for a lock
-    _Atomic bool woken;        // what they wait for may be there
+    _Atomic bool woken;        // one of them was called
     struct vcpu *_Atomic vcpu; // in its guest, or about to be
 } cpus[CPU_MAX];
 
@@ -102,23 +101,31 @@ static void put_aside(struct here *h, enum turn_left how)
     coroutine_leave(&t->work);
     if (how == TURN_WAITS)
         atomic_fetch_sub(&h->waiting, 1);
-    atomic_store(&h->vcpu, v);
-    if (v)
+    if (v) {
+        atomic_store(&h->vcpu, v);
         guest_virt->go_on(v);
+        if (called(h)) // before who called could see that this one is there
+            atomic_fetch_or(&v->attention, ATTENTION_LEAVE);
+    }
     t->away_tsc += rdtsc() - began;
 }
 
 /// The others of its CPU are looked at once a slice, even when none of them wanted anything the last time.
-bool sched_wait(void)
+struct turn *sched_waiter(void)
 {
     struct here *h = here();
     if (!h->turn || h->guests < 2 || (!h->contended && rdtsc() - h->round_tsc < slice_ticks()))
-        return false;
-    put_aside(h, TURN_WAITS);
-    return true;
+        return NULL;
+    return h->turn;
 }
 
-void sched_wake(uint32_t cpu)
+void sched_wait(void)
+{
+    put_aside(here(), TURN_WAITS);
+}
+
+/// Makes that CPU look who was called.
+static void call(uint32_t cpu)
 {
     struct here *h = &cpus[cpu];
     atomic_store(&h->woken, true);
@@ -129,6 +136,25 @@ void sched_wake(uint32_t cpu)
     sched_kick(cpu);
 }
 
+void sched_wake(struct turn *t)
+{
+    if (t) {
+        atomic_store(&t->called, true);
+        call(t->cpu);
+        return;
+    }
+    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++) {
+        if (!atomic_load(&cpus[cpu].waiting))
+            continue;
+        for (uint32_t i = 0; i < guest_count; i++) {
+            if (guest_at(i))
+                atomic_store(&guest_at(i)->turns[cpu].called, true);
+        }
+        call(cpu);
+    }
+}
+
+/// When others are to run, it says so first, and looks once more.
 void sched_pause(unsigned before)
 {
     struct here *h = here();
@@ -136,19 +162,19 @@ void sched_pause(unsigned before)
         sched_alone(house);
     else
         cpu_pause();
-    if (before < PATIENCE)
-        return;
-    atomic_store(&h->waits_locked, true);
-    (void)sched_wait();
+    struct turn *t = before < PATIENCE && !called(h) ? NULL : sched_waiter();
+    if (t && atomic_exchange(&t->wants_lock, true))
+        sched_wait();
 }
 
-/// A wait that begins while this looks may be missed; the scheduler comes round to it.
-void sched_unlocked(void)
+void sched_unlocked(struct guest *g)
 {
-    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++) {
-        if (atomic_load_explicit(&cpus[cpu].waits_locked, memory_order_relaxed) &&
-            atomic_exchange(&cpus[cpu].waits_locked, false))
-            sched_wake(cpu);
+    atomic_thread_fence(memory_order_seq_cst); // the lock is free before the wish is looked at
+    for (uint32_t i = 0; i < g->config->cpus; i++) {
+        struct turn *t = &g->turns[g->vcpus[i].cpu];
+        if (atomic_load_explicit(&t->wants_lock, memory_order_relaxed) &&
+            atomic_exchange(&t->wants_lock, false))
+            sched_wake(t);
     }
 }
 
@@ -344,6 +370,7 @@ enum status sched_add(struct guest *g)
         if (!top)
             return ERR_NOMEM;
         g->turns[cpu].guest = g;
+        g->turns[cpu].cpu = cpu;
         coroutine_init(&g->turns[cpu].work, top, run_turn, &g->turns[cpu]);
     }
     return OK;
@@ -377,16 +404,16 @@ static void go_on(struct here *h, struct turn *t)
     h->turn = NULL;
 }
 
-/// Goes on with the turns that wait here, if they were called.
+/// Goes on with the turns that wait here and were called.
 static void answer_calls(struct here *h)
 {
     if (!called(h))
         return;
     atomic_store(&h->woken, false);
     for (uint32_t i = 0; i < guest_count; i++) {
-        struct guest *g = guest_at(i);
-        if (g && g->turns[h - cpus].left == TURN_WAITS)
-            go_on(h, &g->turns[h - cpus]);
+        struct turn *t = guest_at(i) ? &guest_at(i)->turns[h - cpus] : NULL;
+        if (t && t->left == TURN_WAITS && atomic_exchange(&t->called, false))
+            go_on(h, t);
     }
 }
 
@@ -423,7 +450,11 @@ _Noreturn void sched_run(void (*tend)(void))
                 continue;
             has++;
             answer_calls(h);
-            wanted += have_turn(h, g);
+            if (!have_turn(h, g))
+                continue;
+            wanted++;
+            if (tend)
+                tend();
         }
         h->guests = has;
         h->contended = wanted > 1;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct guest;
+struct turn;
 
 #define SCHED_SLICE_US     1000u
 #define SCHED_SLICE_MIN_US 10u
@@ -22,20 +23,22 @@ void sched_kick(uint32_t cpu);
 bool sched_is_kick(uint8_t vector);
 /// Stacks for the guest's turns, one for each CPU that it has vCPUs on. ERR_NOMEM. They stay for ever.
 MUST_CHECK enum status sched_add(struct guest *g);
-/// For a guest's turn that waits, in the middle of an exit or not, with the guest's lock but no other: when
-/// other guests of this CPU want to run, they do. May come back before sched_wake(). False: nobody else
-/// was looked at.
-bool sched_wait(void);
-/// Turns that wait on that CPU may have what they wait for: they are looked at before anything else runs.
-/// From any CPU.
-void sched_wake(uint32_t cpu);
+/// Who is about to wait: the turn of this CPU. NULL: nobody else wants to run here (or may: sched_alone), so
+/// it looks for itself.
+struct turn *sched_waiter(void);
+/// After that, for the turn that waits, in the middle of an exit or not, with its guest's lock but no other:
+/// other guests of this CPU run. May come back before it was called.
+void sched_wait(void);
+/// That turn may have what it waits for: it is looked at before anything else runs on its CPU. NULL: all that
+/// wait. From any CPU.
+void sched_wake(struct turn *t);
 /// Calls it; should it wait, no other guest runs on this CPU meanwhile.
 void sched_alone(void (*what)(void));
 /// For a CPU that waits for a guest's lock; `before`: how often it has been called already. CPU 0 keeps the
 /// house meanwhile; when it takes long, other guests run.
 void sched_pause(unsigned before);
-/// A lock that somebody waits for was given back.
-void sched_unlocked(void);
+/// This guest's lock was given back, and somebody waits for it.
+void sched_unlocked(struct guest *g);
 /// Where the time goes, in TSC ticks of all CPUs together, summed up while accounting was on. The rest was
 /// idle.
 struct sched_load {

@@ -4,6 +4,7 @@
 // vCPUs on, used by that CPU only.
 #pragma once
 #include "rt/coroutine.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,10 @@ enum turn_left {
 struct turn {
     struct coroutine work;
     struct guest *guest;
+    uint32_t cpu;
     enum turn_left left;
-    bool ran;          // when over: there was something to run
-    uint64_t away_tsc; // ticks that other guests had in the middle of its turns, all together
+    bool ran;                // when over: there was something to run
+    uint64_t away_tsc;       // ticks that other guests had in the middle of its turns, all together
+    _Atomic bool called;     // from any CPU: what it waits for may be there
+    _Atomic bool wants_lock; // it waits, or is about to, for its guest's lock
 };

@@ -13,58 +13,45 @@ def windows(host, name, what):
             for begin, count, each, ticks in re.findall(rf"window at (\d+): (\d+) {what}(?: of (\d+))?.* in (\d+) ticks", text)]
 
 
-@pytest.mark.parametrize("cpus,vcpus", [(1, 1), (2, 2)])
-def test_others_run_meanwhile(lab, cpus, vcpus):
-    """`ask` does nothing but read a register of its remote device. With two CPUs and vCPUs, its second vCPU only waits for its SIPI; its lock is
-    what matters."""
-    count = cpus  # one that counts on each CPU
-    guests = [pair.guest("ask", "share", "do=ask count=100000", ["edu"], memory="16M", more=[f"cpus = {vcpus}"])] + \
-        [pair.guest(f"share{i}", "share", "count=100000", memory="16M") for i in range(count)]
+FROZEN = 2  # windows, of 0.4 s of the host's clock, that surely end while the link waits for the remote to come back
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_others_run_meanwhile(lab, cpus):
+    """`ask` does nothing but read a register of its remote device; where there are two CPUs, share1 is on the one that it asks on."""
+    guests = [pair.guest("ask", "share", "do=ask count=100000", ["edu"], memory="16M", more=[f"cpus = {cpus}"])] + \
+        [pair.guest(f"share{i}", "share", "count=100000", memory="16M") for i in range(cpus)]
     l = lab(pair.description(guests, ["edu"], elves=["share"], lan={"wire": True}, host={"sync": "steady", "cpus": cpus}))
     l.start()
     host = l["host1"]
+    beside = f"share{cpus - 1}"
     host.console.expect(r"ask\| share: window at", pair.BOOT)
-    host.console.expect(r"share0\| share: window at", pair.BOOT)
+    host.console.expect(rf"{beside}\| share: window at", pair.BOOT)
 
-    def shares(since, until=1 << 63):
-        """Of a processor, the least of any window and of all together: {name: (least, mean)}"""
-        found = {}
-        for i in range(count):
-            seen = [w for w in windows(host, f"share{i}", "blocks") if since <= w[0] < until]
-            cost = min(w[2] for w in windows(host, f"share{i}", "blocks"))
-            assert seen, (i, since)
-            found[f"share{i}"] = (min(w[1] * cost / w[3] for w in seen), sum(w[1] for w in seen) * cost / sum(w[3] for w in seen))
-        return found
+    def look(number, asks=True):
+        """(Of a processor, what `beside` had in each of so many windows that begin from now on; reads of `ask` in its windows meanwhile)"""
+        since = windows(host, beside, "blocks")[-1][0]
+        while True:
+            shares, reads = ([w for w in windows(host, name, what) if w[0] > since][1:] for name, what in ((beside, "blocks"), ("ask", "answers")))
+            if len(shares) >= number and (reads or not asks):
+                break
+            host.console.expect(r"share: window at", 120)
+        cost = min(w[2] for w in windows(host, beside, "blocks"))
+        return [round(count * cost / ticks, 3) for _, count, _, ticks in shares], [w[1] for w in reads]
 
-    def now():
-        return windows(host, "share0", "blocks")[-1][0]
-
-    def pass_windows(number, name="share0"):
-        for _ in range(number):
-            host.console.expect(rf"{name}\| share: window at", 120)
-
-    # A slow network: each read takes some four milliseconds, during which the processor is not needed.
-    l.lans["lan"].faults(delay=2)
-    pass_windows(2)
-    since = now()
-    pass_windows(8)
-    slow = shares(since)
-    asked = [w for w in windows(host, "ask", "answers") if w[0] >= since]
+    l.lans["lan"].faults(delay=2)  # each read takes some four milliseconds, during which the processor is not needed
+    look(2)
+    slow, slow_answers = look(8)
     l.lans["lan"].calm()
-    pass_windows(2)
-    fast_since = now()
-    pass_windows(8)
-    fast = shares(fast_since)
-    answers = [w for w in windows(host, "ask", "answers") if w[0] >= fast_since]
-    # The cable is out: nobody else notices.
-    cut = now()
-    pair.short_cut(l)
-    out = shares(cut, now())
+    look(2)
+    fast, fast_answers = look(8)
+    l.lans["lan"].down()
+    host.console.expect('remote "remote1" does not answer; its functions wait', 60)  # for 2 s from here
+    out, _ = look(FROZEN, asks=False)
+    print(f"{cpus} CPU(s): of a processor: slow network {slow}, fast {fast}, cable out {out}; reads in a window: slow {slow_answers}, fast {fast_answers}")
     assert not host.console.seen(r"ask\| .* [1-9]\d* wrong")
-    print(f"{cpus} CPU(s): of a processor, least and mean: slow network {slow}, fast {fast}, cable out {out}; "
-          f"answers in a window: slow {[w[1] for w in asked]}, fast {[w[1] for w in answers]}")
-    if cpus == 1:  # with more, a tick of the emulator is not an instruction of each CPU
-        assert all(mean >= 0.85 for _, mean in slow.values()), slow
-        assert all(least >= 0.85 for least, _ in out.values()), out
-        assert all(mean >= 0.4 for _, mean in fast.values()), fast
-    assert answers and sum(w[1] for w in answers) > 4 * len(answers), answers
+    # With more than one CPU a tick of the emulator is not an instruction of each.
+    least = 0.85 if cpus == 1 else 0.75
+    assert sum(slow) / len(slow) >= least and min(out) >= least, (slow, out)
+    assert sum(fast) / len(fast) >= 0.4, fast  # half, and what it is left
+    assert fast_answers and min(fast_answers) > 4, fast_answers

@@ -146,6 +146,7 @@ def test_lost_answer_is_repeated_not_executed_again(remote, link):
 def test_malformed_frames_are_dropped_and_counted(remote, link):
     f = link.attach(EDU)
     link.mwr(f, 0, 4, 4, 0x11111111)
+    assert link.mrd(f, 0, 4, 4) == (w.SC, 0xEEEEEEEE)  # it is executed before anything is counted
     before = remote.counters()
     last = link.send_records(w.access(w.MRD, f.handle, link.next_tag(), 0, 4, 4))
     assert link.complete(link.tag).data == b"\xee" * 4

@@ -102,13 +102,13 @@ __attribute__((weak)) void trace(enum trace_event event, uint32_t arg)
     (void)event, (void)arg;
 }
 
-static inline bool fake_hook(void)
+static inline void fake_hook(void *who)
 {
+    (void)who;
     fake_require(!fake.locked, "waiting with the net lock held");
     fake.hooks++;
-    return false;
 }
-static inline void fake_wait(bool (*wait)(void))
+static inline void fake_wait(void (*wait)(void *who))
 {
     static struct bus_waits waits;
     waits.wait = wait;

@@ -30,7 +30,10 @@ uint32_t cpu_count(void)
 {
     return CPUS;
 }
-void sched_unlocked(void) {}
+void sched_unlocked(struct guest *guest)
+{
+    (void)guest;
+}
 void sched_pause(unsigned before)
 {
     (void)before;

@@ -48,7 +48,10 @@ void sched_pause(unsigned before)
 {
     (void)before;
 }
-void sched_unlocked(void) {}
+void sched_unlocked(struct guest *guest)
+{
+    (void)guest;
+}
 void sched_kick(uint32_t cpu)
 {
     (void)cpu;

@@ -97,12 +97,11 @@ static void test_timeout(void **state)
     assert_int_equal(read4(), VALUE);
 }
 
-static bool lose_link(void)
+static void lose_link(void *who)
 {
-    fake_hook();
+    fake_hook(who);
     if (fake.link.state == LINK_UP && fake.hooks > 5)
         fake_down("cable");
-    return false;
 }
 
 static void test_link_lost_while_waiting(void **state)
@@ -119,16 +118,23 @@ static void test_link_lost_while_waiting(void **state)
 }
 
 static unsigned woken;
+static int waiter;
 
-static void count_wake(uint32_t cpu)
+static void *one_who_waits(void)
 {
-    assert_int_equal(cpu, 0);
-    woken++;
+    return &waiter;
+}
+
+static void count_wake(void *who)
+{
+    assert_true(!who || who == &waiter);
+    woken += who ? 1 : 100;
 }
 
 /// Another CPU polls the network, and the answer is there.
-static bool answer_elsewhere(void)
+static void answer_elsewhere(void *who)
 {
+    assert_ptr_equal(who, &waiter);
     assert_int_equal(woken, 0);
     net_lock();
     fake_deliver((struct wire_record){.type = REC_CPLD,
@@ -136,14 +142,14 @@ static bool answer_elsewhere(void)
                                       .tag = (uint16_t)(fn->remote->next_tag - 1)},
                  "abcd", 4);
     net_unlock();
-    return true;
 }
 
-/// The guest gives way; who takes the completion calls its CPU, and what the others ran is no waiting.
+/// The guest gives way; who takes the completion calls it, and what the others ran is no waiting.
 static void test_others_run_meanwhile(void **state)
 {
     (void)state;
-    static const struct bus_waits waits = {.wait = answer_elsewhere, .wake = count_wake};
+    static const struct bus_waits waits = {
+        .who = one_who_waits, .wait = answer_elsewhere, .wake = count_wake};
     fake.silent = true;
     bus_set_waits(&waits);
     woken = 0;
@@ -151,26 +157,36 @@ static void test_others_run_meanwhile(void **state)
     assert_int_equal(read4(), 0x64636261);
     assert_int_equal(woken, 1);
     assert_int_equal(bus_counters().waited_ns, waited);
+    net_lock();
+    bus_polled(1); // nobody waits any more
+    net_unlock();
+    assert_int_equal(woken, 1);
     fake_wait(fake_hook);
 }
 
-static bool credit_elsewhere(void)
+static void credit_elsewhere(void *who)
 {
     struct wire_credit c = {.count = 1};
+    assert_ptr_equal(who, &waiter);
     net_lock();
-    bus_polled(); // somebody polled, whatever came
+    bus_polled(0);
+    assert_int_equal(woken, 0); // nothing came
+    bus_polled(1);
+    bus_polled(1); // not for each frame
+    assert_int_equal(woken, 100);
     fake_deliver((struct wire_record){.type = REC_CREDIT, .function = fn->handle}, &c, sizeof c);
     net_unlock();
-    return true;
 }
 
 static void test_whoever_polls_calls_those_who_wait_for_credit(void **state)
 {
     (void)state;
-    static const struct bus_waits waits = {.wait = credit_elsewhere, .wake = count_wake};
+    static const struct bus_waits waits = {
+        .who = one_who_waits, .wait = credit_elsewhere, .wake = count_wake};
+    host_time_advance_ns(1000000);
     woken = 0;
     net_lock();
-    bus_polled();
+    bus_polled(1);
     net_unlock();
     assert_int_equal(woken, 0); // nobody waits
     fake.keep_credits = true;
@@ -179,22 +195,21 @@ static void test_whoever_polls_calls_those_who_wait_for_credit(void **state)
     bus_set_waits(&waits);
     uint64_t dropped = bus_counters().posted_dropped;
     transact_write(fn, REC_MWR, 0, 0, 4, 2);
-    assert_int_equal(woken, 1);
+    assert_int_equal(woken, 100);
     assert_int_equal(bus_counters().posted_dropped, dropped);
     fake_wait(fake_hook);
     fake.keep_credits = false;
 }
 
-static bool return_link(void)
+static void return_link(void *who)
 {
-    fake_hook();
+    fake_hook(who);
     if (fake.hooks == 3)
         fake_down("cable");
     if (fake.hooks == 3) {
         fake.silent = false;
         fake_up();
     }
-    return false;
 }
 
 static void test_link_lost_and_back_while_waiting(void **state)
