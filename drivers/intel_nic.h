@@ -37,7 +37,6 @@ struct intel_nic {
     uint8_t *tx_buffers;
     uint32_t tx_tail; // next descriptor to fill
     bool up;          // carrier, as last seen
-    bool irq_on;
 
     // receiving
     volatile uint8_t *rdt;

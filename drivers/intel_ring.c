@@ -196,9 +196,9 @@ static bool link_up(struct nic *nic)
 static void irq_enable(struct nic *nic, bool on)
 {
     struct intel_nic *n = intel_of(nic);
-    if (nic->irq_vector == 0 || n->irq_on == on)
+    if (nic->irq_vector == 0 || nic->irq_on == on)
         return;
-    n->irq_on = on;
+    nic->irq_on = on;
     // ICR is not read here: a frame that came since the last poll must raise the interrupt at once.
     intel_write(n, on ? INTEL_IMS : INTEL_IMC, INTEL_INT_RXT0 | INTEL_INT_RXO | INTEL_INT_LSC);
 }
@@ -226,7 +226,8 @@ void intel_interrupt(void *ctx, uint8_t vector)
     n->check_ns = 0; // it may be the link
     intel_write(n, INTEL_IMC, 0xffffffffu);
     (void)intel_read(n, INTEL_ICR); // clears the causes and, before EOI, takes INTx away
-    __atomic_store_n(&n->irq_on, false, __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
+    __atomic_store_n(&n->nic.irq_on, false,
+                     __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
 }
 
 void intel_provoke(struct nic *nic)

@@ -51,7 +51,7 @@ struct virtio_net {
     uint16_t tx_free[TX_COUNT], tx_free_count;
     bool up;     // carrier, as last seen
     bool broken; // it was reset, and is started again at check_ns
-    bool polling, irq_on;
+    bool polling;
     bool has_ctrl, commanding;          // a command is with the device
     bool promiscuous, promiscuous_told; // what is wanted, what the device was told
     uint64_t check_ns;                  // when link state is read next
@@ -248,7 +248,7 @@ static enum status bring_up(struct virtio_net *n)
         return ERR_UNSUPPORTED;
     fill_rings(n);
     n->nic.places = n->tx_free_count;
-    n->broken = n->commanding = n->irq_on = false;
+    n->broken = n->commanding = n->nic.irq_on = false;
     // Nothing says what a device does until it is told, so it is told what it is to do.
     n->promiscuous_told = !n->promiscuous;
     virtio_device_set_status(v, VIRTIO_STATUS_DRIVER_OK);
@@ -374,9 +374,9 @@ static bool link_up(struct nic *nic)
 static void irq_enable(struct nic *nic, bool on)
 {
     struct virtio_net *n = of(nic);
-    if (nic->irq_vector == 0 || n->irq_on == on || n->broken)
+    if (nic->irq_vector == 0 || nic->irq_on == on || n->broken)
         return;
-    n->irq_on = on;
+    nic->irq_on = on;
     virtq_interrupts(&n->rx, on);
 }
 
@@ -394,7 +394,8 @@ void virtio_net_interrupt(void *ctx, uint8_t vector)
     virtq_interrupts(&n->rx, false);
     virtq_interrupts(&n->ctrl, false);
     virtio_device_take_interrupt(&n->device);
-    __atomic_store_n(&n->irq_on, false, __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
+    __atomic_store_n(&n->nic.irq_on, false,
+                     __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
 }
 
 void virtio_net_provoke(struct nic *nic)

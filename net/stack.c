@@ -6,6 +6,7 @@
 #include "net/stack.h"
 #include "net/discovery_node.h"
 #include "net/l2.h"
+#include "net/limit.h"
 #include "net/link_node.h"
 #include "net/lwip/headers.h"
 #include "net/neighbour.h"
@@ -18,10 +19,12 @@
 #include "rt/time.h"
 #include "rt/trace.h"
 
-#define MS         1000000ull
-#define ROOM       "net"
-#define RX_BUDGET  64u        // frames taken by one net_poll
-#define CABLE_LOOK (100 * MS) // between looks at the NIC's link state
+#define MS           1000000ull
+#define ROOM         "net"
+#define IRQ_INTERVAL 20000u // ns, between interrupts of the NIC, in the long run
+#define IRQ_BURST    100u
+#define RX_BUDGET    64u        // frames taken by one net_poll
+#define CABLE_LOOK   (100 * MS) // between looks at the NIC's link state
 
 #define IP_FORMAT   "%u.%u.%u.%u"
 #define IP_ARGS(ip) (ip) & 0xff, (ip) >> 8 & 0xff, (ip) >> 16 & 0xff, (ip) >> 24
@@ -37,6 +40,7 @@ static struct {
     enum boot_carrier carrier;
     uint64_t lwip_due, cable_due;
     uint64_t retransmitted; // as of the last poll
+    struct limit interrupts;
     struct net_stats stats;
 } net;
 
@@ -371,7 +375,7 @@ unsigned net_poll(void)
 
 void net_interrupt(void)
 {
-    if (net.nic)
+    if (net.nic && !net.nic->irq_on && limit_take(&net.interrupts, time_ns(), IRQ_INTERVAL, IRQ_BURST))
         net.nic->ops->irq_enable(net.nic, true);
 }
 

@@ -37,8 +37,9 @@ void net_unlock(void);
 /// Cheap when nothing waits. Returns the number of frames taken. Inside a callback of net/ it does nothing
 /// and returns 0.
 unsigned net_poll(void);
-/// The next frame interrupts CPU 0, once; no effect when the NIC cannot (nic->irq_vector is 0). A few
-/// instructions when that is so already.
+/// The next frame interrupts CPU 0, once; no effect when the NIC cannot (nic->irq_vector is 0), or when there
+/// were 50,000 in a second: then frames are seen when somebody polls. A few instructions when it is so
+/// already.
 void net_interrupt(void);
 /// Nanoseconds until net_poll has something to do by itself (for an idle CPU).
 uint64_t net_next_ns(void);

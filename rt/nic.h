@@ -44,6 +44,7 @@ struct nic {
     uint16_t largest;   // largest that the NIC sends and takes, jumbo frames included; 0: as mtu
     uint16_t places;    // frames (none of them jumbo) that can be queued when none waits; 0: not known
     uint8_t irq_vector; // 0: the machine could not route one; poll only
+    bool irq_on;        // the driver's: a received frame raises it; off again when it has
     void (*receive)(void *ctx, const uint8_t *frame,
                     size_t size); // set by the user of the NIC; frame is valid during the call
     void *receive_ctx;

@@ -16,12 +16,15 @@ static inline void spin_lock(struct spinlock *l)
         __builtin_ia32_pause();
 }
 
-/// The same; calls `meanwhile` until it is this CPU's turn, with how often it has called it already.
-static inline void spin_lock_while(struct spinlock *l, void (*meanwhile)(unsigned before))
+/// The same; calls `meanwhile` until it is this CPU's turn, with how often it has called it already. Returns
+/// how often it did.
+static inline unsigned spin_lock_while(struct spinlock *l, void (*meanwhile)(unsigned before))
 {
     uint32_t ticket = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-    for (unsigned n = 0; atomic_load_explicit(&l->serving, memory_order_acquire) != ticket; n++)
+    unsigned n = 0;
+    for (; atomic_load_explicit(&l->serving, memory_order_acquire) != ticket; n++)
         meanwhile(n);
+    return n;
 }
 
 /// Does anybody wait for it? A hint, for who holds it.

@@ -8,8 +8,7 @@
 
 void guest_lock(struct guest *g)
 {
-    spin_lock_while(&g->lock, sched_pause);
-    if (g->spread)
+    if (spin_lock_while(&g->lock, sched_pause) != 0)
         atomic_store_explicit(&g->turns[cpu_self()->index].wants_lock, false, memory_order_relaxed);
     g->owner = cpu_self()->index + 1;
 }

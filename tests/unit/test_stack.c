@@ -79,10 +79,11 @@ static bool nic_link_up(struct nic *nic)
     (void)nic;
     return lan.cable;
 }
+static unsigned armed;
 static void nic_irq(struct nic *nic, bool on)
 {
-    (void)nic;
-    (void)on;
+    nic->irq_on = on;
+    armed += on;
 }
 static const struct nic_ops ops = {
     .send = nic_send, .poll = nic_poll, .link_up = nic_link_up, .irq_enable = nic_irq};
@@ -607,6 +608,28 @@ static void test_before_the_start(void **state)
     assert_false(net_ready());
 }
 
+static void test_interrupts_are_limited(void **state)
+{
+    (void)state;
+    net_lock();
+    net_interrupt();
+    net_interrupt();
+    assert_int_equal(armed, 1); // one is enough
+    for (unsigned i = 0; i < 1000; i++) {
+        nic.irq_on = false; // it has interrupted
+        net_interrupt();
+    }
+    assert_in_range(armed, 50, 200); // then it is polled
+    unsigned before = armed;
+    for (unsigned i = 0; i < 1000; i++) { // every 10 us
+        host_time_advance_ns(10000);
+        nic.irq_on = false;
+        net_interrupt();
+    }
+    assert_in_range(armed - before, 490, 510);
+    net_unlock();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -621,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_guests_claim_addresses),
         cmocka_unit_test(test_ping_and_closed_ports),
         cmocka_unit_test(test_full_nic_and_cut_cable),
+        cmocka_unit_test(test_interrupts_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
