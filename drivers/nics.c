@@ -76,7 +76,7 @@ static enum status route_interrupt(struct pci_device *dev, uint8_t vector)
 }
 
 /// Lets the NIC interrupt the boot CPU, if that can be routed and an interrupt sent for trial is heard there
-/// (at most 1 ms). Otherwise the NIC is polled. Runs on the boot CPU.
+/// (at most 50 ms: a virtual one may be late). Otherwise the NIC is polled. Runs on the boot CPU.
 static const char *start_interrupt(struct pci_device *dev, const struct nic_driver *driver, struct nic *nic)
 {
     uint8_t vector = 0;
@@ -91,7 +91,7 @@ static const char *start_interrupt(struct pci_device *dev, const struct nic_driv
         return "polled";
     driver->provoke(nic);
     sti();
-    for (unsigned i = 0; i < 100 && !r->heard; i++)
+    for (unsigned i = 0; i < 5000 && !r->heard; i++)
         time_delay_us(10);
     cli();
     if (!r->heard) {

@@ -43,7 +43,7 @@ def image(lab, drive):
 
 def said(lab):
     """What the guest said: its lines "guest: ..." without that word."""
-    return re.findall(r"^(?:\S+> )?linux\| (?:\[ *[\d.]+\] )?guest: (.*)$", lab["host1"].console.text, re.M)
+    return re.findall(r"^[^|\n]*?linux\| (?:\[ *[\d.]+\] )?guest: (.*)$", lab["host1"].console.text, re.M)
 
 
 def checks(lab):

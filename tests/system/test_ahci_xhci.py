@@ -70,8 +70,8 @@ def test_disk_keyboard_stick(lab):
     console.expect("linux: stopped: powered off", 300)
     # the power cycle: memory, processors and devices as on the first day, the disk as it was left
     console.send("reset linux\n")
-    console.expect(r"guest: second start", 600)
-    console.expect("linux: stopped: powered off", 300)
+    console.expect(r"guest: second start", 900)
+    console.expect("linux: stopped: powered off", 900)
     said, checks = lg.said(l), lg.checks(l)
     assert said[-1] == "done"
     lg.nothing_wrong(l)

@@ -18,7 +18,7 @@ nvme = w.function(w.pci(0, 5, 1), 0x1B36, 0x0010, (1, 8, 2), [(0x4000, 0x83)], p
 
 
 def tshark(path, *args):
-    run = subprocess.run(["tshark", "-n", "-2", "-X", f"lua_script:{ROOT}/tools/farbus.lua", "-r", path, *args], capture_output=True, text=True, timeout=120)
+    run = subprocess.run(["tshark", "-n", "-2", "-X", f"lua_script:{ROOT}/tools/farbus.lua", "-r", path, *args], capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     assert "Lua" not in run.stderr.replace("lua_script", ""), run.stderr
     return run.stdout

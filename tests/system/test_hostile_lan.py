@@ -178,7 +178,12 @@ def a_remote_that_lies(l, plug, epoch):
     lies = [w.record(w.CPL, 1, 0x7000 + n) for n in range(64)]
     frame = w.data(epoch, last.sequence + 1, last.ack, *lies)
     console.mark()
-    plug.send(w.ethernet_l2(pair.REMOTE, frame, OWN_MAC, HOST_MAC) if by_l2 else w.ethernet(pair.REMOTE, pair.HOST, frame, OWN_MAC, HOST_MAC))
+    start = len(console.text)
+    for _ in range(5):  # a switch may lose it
+        plug.send(w.ethernet_l2(pair.REMOTE, frame, OWN_MAC, HOST_MAC) if by_l2 else w.ethernet(pair.REMOTE, pair.HOST, frame, OWN_MAC, HOST_MAC))
+        time.sleep(1)
+        if "breaks the rules" in console.text[start:]:
+            break
     console.expect(r'remote "remote1" breaks the rules \(a completion of no request\): the link is cut off', 60)
     for _ in range(2):
         console.expect(r'is guest "good"', 60)

@@ -123,15 +123,17 @@ def pass_frames(lan, run_dir, count, vlan=None):
     sender = subprocess.Popen(["vde_plug", lan.sock("a")], cwd=run_dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         os.set_blocking(receiver.stdout.fileno(), False)
-        time.sleep(0.5)  # until both are plugged in
+        time.sleep(2)  # until both are plugged in
         tag = b"\x81\x00\x00" + bytes([vlan]) if vlan else b""
         if vlan:
             lan.vlan(vlan)
-        for frame in frames(count, tag):
+        for i, frame in enumerate(frames(count, tag)):
             sender.stdin.write(len(frame).to_bytes(2, "big") + frame)
-        sender.stdin.flush()
+            sender.stdin.flush()
+            if i % 5 == 4:
+                time.sleep(0.02)  # a switch keeps ten for who does not look
         data, quiet = b"", 0
-        while quiet < 10:
+        while quiet < 30:
             got = receiver.stdout.read()
             data, quiet = data + (got or b""), 0 if got else quiet + 1
             time.sleep(0.1)

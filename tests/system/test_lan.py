@@ -79,7 +79,7 @@ def test_guest_and_linux_machine(lab):
                                     "initrd": initramfs(FAR, files={"udhcpd.conf": udhcpd("10.7.0.100", "10.7.0.109")})}}
     l = lab(description)
     l.start()
-    l["host1"].console.expect(r"linux\| .*guest: eth0 has", 120)
+    l["host1"].console.expect(r"linux\| .*guest: eth0 has", 900)
     l.lans["lan"].vlan(7)
     l["host1"].console.expect("linux: stopped: powered off", SECONDS)
     linux_guest.nothing_wrong(l)

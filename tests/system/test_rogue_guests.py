@@ -129,7 +129,7 @@ def test_the_unruly(lab):
     for name in everyone:
         if states(l, everyone)[name].startswith("running"):
             console.send(f"stop {name}\r")
-            console.expect(f"{name}: stopped: stopped from the console", 60)
+            console.expect(f"{name}: stopped: ", 60)  # or it has just ended by itself
     assert all(state.startswith("stopped: ") for state in states(l, everyone).values())
     # the machine is still what it was: a guest can be started
     console.send("reset cpuid\r")
@@ -150,7 +150,7 @@ def test_iommu(lab):
     console = l["host1"].console
     console.expect("host: up", pair.BOOT)
     console.expect(r"iommu\| rogue: \d+ absurd queues", pair.BOOT)
-    assert states(l, ["iommu", "good"])["good"] in ("running", "waiting")  # and the console answers
+    assert states(l, ["iommu", "good"])["good"] in ("running", "waiting for devices")  # and the console answers
     ended(l, "iommu", "powered off")
     lines = "\n".join(pair.guest_lines(l["host1"], "iommu"))
     assert "rogue: iommu registers written 5000 times, capabilities as before, turned off" in lines

@@ -22,7 +22,7 @@ def section(name, memory, cmdline, more=()):
 
 def screen(host, name):
     """All that a guest printed, as one line: it draws with escape sequences, which the laboratory's console leaves out."""
-    return "".join(re.findall(rf"^(?:host1> )?{name}\| (.*)$", host.console.text, re.M))
+    return "".join(re.findall(rf"^[^|\n]*?{name}\| (.*)$", host.console.text, re.M))
 
 
 def until(host, name, pattern, seconds=400):
