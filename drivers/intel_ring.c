@@ -223,9 +223,9 @@ void intel_interrupt(void *ctx, uint8_t vector)
 {
     struct intel_nic *n = intel_of(ctx);
     (void)vector;
-    n->check_ns = 0; // it may be the link
     intel_write(n, INTEL_IMC, 0xffffffffu);
-    (void)intel_read(n, INTEL_ICR); // clears the causes and, before EOI, takes INTx away
+    if (intel_read(n, INTEL_ICR) & INTEL_INT_LSC) // clears the causes and, before EOI, takes INTx away
+        n->check_ns = 0;
     __atomic_store_n(&n->nic.irq_on, false,
                      __ATOMIC_RELEASE); // last: another CPU may arm it again from here on
 }

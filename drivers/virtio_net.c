@@ -390,7 +390,6 @@ void virtio_net_interrupt(void *ctx, uint8_t vector)
 {
     struct virtio_net *n = of(ctx);
     (void)vector;
-    n->check_ns = n->broken ? n->check_ns : 0; // it may be the link
     virtq_interrupts(&n->rx, false);
     virtq_interrupts(&n->ctrl, false);
     virtio_device_take_interrupt(&n->device);

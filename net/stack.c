@@ -41,6 +41,7 @@ static struct {
     uint64_t lwip_due, cable_due;
     uint64_t retransmitted; // as of the last poll
     struct limit interrupts;
+    uint64_t poll_ns; // what the last poll that found something took
     struct net_stats stats;
 } net;
 
@@ -354,8 +355,11 @@ unsigned net_poll(void)
     if (net.nic == NULL || net.polling)
         return 0;
     net.polling = true;
+    uint64_t began = time_ns();
     unsigned n = net.nic->ops->poll(net.nic, RX_BUDGET);
     uint64_t now = time_ns();
+    if (n)
+        net.poll_ns = now - began;
     link_poll(now);
     if (net.retransmitted != net.node.stats.retransmitted) {
         net.retransmitted = net.node.stats.retransmitted;
@@ -373,10 +377,13 @@ unsigned net_poll(void)
     return n;
 }
 
-void net_interrupt(void)
+unsigned net_interrupt(void)
 {
-    if (net.nic && !net.nic->irq_on && limit_take(&net.interrupts, time_ns(), IRQ_INTERVAL, IRQ_BURST))
-        net.nic->ops->irq_enable(net.nic, true);
+    if (!net.nic || net.nic->irq_on || !limit_take(&net.interrupts, time_ns(), IRQ_INTERVAL, IRQ_BURST))
+        return 0;
+    net.interrupts.due += 4 * net.poll_ns; // the rest is for CPU 0's guests
+    net.nic->ops->irq_enable(net.nic, true);
+    return net_poll();
 }
 
 uint64_t net_next_ns(void)

@@ -37,10 +37,11 @@ void net_unlock(void);
 /// Cheap when nothing waits. Returns the number of frames taken. Inside a callback of net/ it does nothing
 /// and returns 0.
 unsigned net_poll(void);
-/// The next frame interrupts CPU 0, once; no effect when the NIC cannot (nic->irq_vector is 0), or when there
-/// were 50,000 in a second: then frames are seen when somebody polls. A few instructions when it is so
-/// already.
-void net_interrupt(void);
+/// The next frame interrupts CPU 0, once; returns the number of frames that came, and were taken, before it
+/// was so. No effect when the NIC cannot (nic->irq_vector is 0), or when interrupts would take more than a
+/// fifth of that CPU, or 50,000 came in a second: then frames are seen when somebody polls. A few
+/// instructions when it is so already.
+unsigned net_interrupt(void);
 /// Nanoseconds until net_poll has something to do by itself (for an idle CPU).
 uint64_t net_next_ns(void);
 

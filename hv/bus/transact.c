@@ -26,10 +26,13 @@ void bus_set_waits(const struct bus_waits *how)
 void bus_polled(unsigned frames)
 {
     static uint64_t next_ns;
+    static bool owed;
     if (away)
-        net_interrupt(); // the CPU that polls may be in a guest when the next one comes
-    if (!frames || !away_stalled || time_ns() < next_ns)
+        frames += net_interrupt(); // the CPU that polls may be in a guest when the next one comes
+    owed = away_stalled && (owed || frames);
+    if (!owed || time_ns() < next_ns)
         return;
+    owed = false;
     next_ns = time_ns() + CALL_INTERVAL_NS;
     waits->wake(NULL);
 }
@@ -55,12 +58,13 @@ void transact_wait(struct transaction *t)
             return;
     }
     void *who = waits && waits->who ? waits->who() : NULL;
-    if (who) {
-        away++, away_stalled += !t;
-        net_interrupt();
-    }
     if (t)
         t->who = who;
+    if (who) {
+        away++, away_stalled += !t;
+        if (net_interrupt())
+            waits->wake(who);
+    }
     net_unlock();
     if (waits && waits->wait)
         waits->wait(who);

@@ -139,9 +139,9 @@ static enum vm_result on_hlt(struct vcpu *v)
 
 static enum vm_result on_external_interrupt(struct vcpu *v)
 {
-    (void)v;
     uint8_t vector = (uint8_t)vmread(VM_EXIT_INTERRUPTION_INFO);
-    irq_dispatch(vector);
+    if (!v->vmx->aside) // else it is done already
+        irq_dispatch(vector);
     return sched_is_kick(vector) ? VM_AGAIN : VM_LEAVE; // `attention` says what a kick was for
 }
 
@@ -420,10 +420,25 @@ static bool was_initialized(const struct vcpu *v)
     return reason != REASON_EXTERNAL_INTERRUPT && reason != REASON_EXCEPTION_OR_NMI;
 }
 
+/// What this machine's own interrupt was for, and its EOI: before the guest's lock is waited for, because
+/// others run here meanwhile, and they are called by interrupts.
+static void take_interrupt(void)
+{
+    uint32_t reason = (uint32_t)vmread(EXIT_REASON) & 0xffff;
+    if (__builtin_expect(reason != REASON_EXTERNAL_INTERRUPT && reason != REASON_EXCEPTION_OR_NMI, 1))
+        return;
+    uint32_t info = (uint32_t)vmread(VM_EXIT_INTERRUPTION_INFO);
+    if (reason == REASON_EXTERNAL_INTERRUPT)
+        irq_dispatch((uint8_t)info);
+    else if ((info & INTR_INFO_TYPE) == INTR_TYPE_NMI)
+        trap_nmi();
+}
+
 bool vmx_exit_aside(struct vcpu *v)
 {
     if (v->timed)
         v->guest_tsc += rdtsc() - v->entered_tsc;
+    take_interrupt();
     vm_outside(v);
     bool again = !was_initialized(v) && vmx_exit(v);
     if (again)

@@ -93,14 +93,17 @@ static uint64_t fifty_ms(void)
     return rdtsc() - begin;
 }
 
-/// As kernels do it, too: the shortest of three. Whoever has the processor meanwhile makes it longer, never
-/// shorter.
+/// As kernels do it, too: the shortest of some. Whoever has the processor meanwhile makes it longer, never
+/// shorter; so each begins and ends elsewhere in the slices of this guest and of others.
 static uint64_t calibrate(void)
 {
     uint64_t best = ~0ull;
-    for (unsigned i = 0; i < 3; i++) {
-        uint64_t ticks = fifty_ms();
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t ticks = fifty_ms(), pause = ticks, begin = rdtsc();
         best = ticks < best ? ticks : best;
+        divide(&pause, 170);
+        while (rdtsc() - begin < pause)
+            ;
     }
     return best;
 }
@@ -170,7 +173,8 @@ static void one_shot(uint64_t tsc_hz)
     uint64_t end = rdtsc() + expected * 4;
     while (rdtsc() < end)
         pause_once(false);
-    FINDING(count[0] == 1 && near(took, expected, 20), "one shot: %u, after %u thousand ticks, %u expected",
+    // Of 20 ms: another guest's slice may come before.
+    FINDING(count[0] == 1 && near(took, expected, 10), "one shot: %u, after %u thousand ticks, %u expected",
             count[0], thousands(took), thousands(expected));
 }
 
@@ -195,7 +199,8 @@ static void readings(uint64_t tsc_hz)
     uint32_t status = in8(0x40), second = in8(0x40);
     second |= (uint32_t)in8(0x40) << 8;
     uint32_t passed = (first - second) & 0xffff;
-    FINDING(near(passed, PIT_HZ / 100, 20), "latched counts are %u apart, %u expected", passed, PIT_HZ / 100);
+    // Of 10 ms: the same.
+    FINDING(near(passed, PIT_HZ / 100, 8), "latched counts are %u apart, %u expected", passed, PIT_HZ / 100);
     FINDING(status == 0xb4, "status 0x%02x", status);
     unsigned changes = 0;
     for (unsigned i = 0, was = in8(0x61) & 0x10u; i < 1000; i++) {
