@@ -215,7 +215,6 @@ def test_broken_frames(lab):
     l.start()
     console = l["host1"].console
     for device in ("edu", "nvme"):
-        console.mark()
         if not console.seen(rf"good\| watch: {device} here"):
             console.expect(rf"good\| watch: {device} here", pair.BOOT)
 

@@ -95,9 +95,11 @@ def test_guest_and_linux_machine(lab):
     drive_is_right(l)
 
     console = l["host1"].console
-    print(pair.ask(l["host1"], "links", "links: .*"), pair.ask(l["host1"], "counters", "counters: .*"))
+    link = pair.links(l["host1"])
+    print(link, pair.ask(l["host1"], "counters", "counters: .*"))
     free, limited = port(console, "linux, NIC 0"), port(console, "linux, NIC 1")
-    assert free["sent_bytes"] > MIB << 20 < free["received_bytes"] and free["held"] == free["forbidden"] == free["spoofed"] == 0
+    assert free["sent_bytes"] > MIB << 20 < free["received_bytes"] and free["forbidden"] == free["spoofed"] == 0
+    assert free["held"] == 0 or link["retransmitted"] > 0, (free, link)  # it has no limit of its own, but gives way where links lose frames
     # what it sent at the most: the limit, the seconds of the flood, and what then waited in the guest (its queue and its socket's)
     assert limited["held"] > 0
     assert 0 < flood["frames"] * flood["size"] < RATE / 8 * flood["usec"] / 1e6 + 700_000, flood

@@ -99,9 +99,9 @@ class Console:
         return "\n".join([line for line in self.lines if line.strip()][-count:])
 
     def mark(self):
-        """expect() from here on looks only at what is printed after this call."""
+        """expect() from here on looks only at what is printed after this call; a line that is not complete yet counts as that."""
         with self._changed:
-            self._cursor = len(self._text)
+            self._cursor = max(self._cursor, self._text.rfind("\n") + 1)
 
     def expect(self, pattern, timeout=120):
         """Waits for a match of `pattern` (multi-line regular expression) after the last one, and returns it.
