@@ -9,7 +9,7 @@
 #include "hv/vm/guest.h"
 
 /// Takes and gives back a guest's lock. Not recursive; net_lock() may be taken inside, not around. CPU 0
-/// keeps the house while it waits.
+/// keeps the house while it waits; when that takes long, other guests run (sched_pause).
 void guest_lock(struct guest *g);
 void guest_unlock(struct guest *g);
 /// Does this CPU hold it?

@@ -67,7 +67,7 @@ def remote_up(lab):
 
 
 def short_cut(lab):
-    """The cable is pulled for a second while something waits for the remote; the session goes on. The host's `sync` must be "steady"."""
+    """The cable is pulled for the better part of a second while something waits for the remote; the session goes on. The host's `sync` must be "steady"."""
     console = lab["host1"].console
     down = console.text.count("link: warning: down: ")
     console.mark()

@@ -18,7 +18,7 @@ def until(console, pattern, timeout=pair.BOOT):
 
 def test_pause(lab):
     """The guest `timer` compares interrupt intervals, 8254, TSC and CPUID: a pause in each of its parts would show. Another one goes on."""
-    guests = [pair.guest("timer", "timer", "hz=100 ticks=40", (), memory="32M"),
+    guests = [pair.guest("timer", "timer", "hz=100 ticks=40 shared=1", (), memory="32M"),
               pair.guest("selfipi", "selfipi", "count=1000000", (), memory="32M")]
     l = lab(pair.description(guests, elves=["timer", "selfipi"]))
     l.start()
